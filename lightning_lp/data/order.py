@@ -1,0 +1,82 @@
+"""The order in which a loader visits its links, and which process visits which."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from torch.utils.data.distributed import DistributedSampler
+
+from lightning_lp.data.sampler import LinkNeighborSampler
+
+_CHUNK = 1 << 16  # links turned into Python numbers at a time
+
+
+class LinkOrder(DistributedSampler[int]):
+    """Hands out link numbers so that several processes together do what one would.
+
+    Training (``shuffle``): each epoch is a permutation that depends on the seed and the epoch. It is cut into
+    global batches of ``batch_size`` x ``num_replicas`` links, and each process takes its share of each. So that
+    all processes make equally many steps, up to ``num_replicas`` - 1 links are left out of an epoch.
+
+    Evaluation: in order. Batch i goes to process i modulo ``num_replicas``, so every link is visited exactly once
+    (PyTorch's own ``DistributedSampler`` repeats some, which changes the metrics), and batches are the same for
+    any number of processes.
+
+    It derives from ``DistributedSampler`` because Lightning leaves those alone and tells them the epoch.
+
+    Args:
+        num_links: how many links there are.
+        batch_size: links per batch of one process.
+        shuffle: training or evaluation.
+        seed: seed of the permutations.
+        sampler: is told the epoch, too, when ``shuffle`` is set.
+        num_replicas: number of processes.
+        rank: number of this process.
+    """
+
+    def __init__(
+        self,
+        num_links: int,
+        batch_size: int,
+        *,
+        shuffle: bool,
+        seed: int = 0,
+        sampler: LinkNeighborSampler | None = None,
+        num_replicas: int = 1,
+        rank: int = 0,
+    ) -> None:
+        super().__init__(
+            range(num_links),  # type: ignore[arg-type]
+            num_replicas=num_replicas,
+            rank=rank,
+            shuffle=shuffle,
+            seed=seed,
+        )
+        self.num_links, self.batch_size, self.sampler = num_links, batch_size, sampler
+
+    def set_epoch(self, epoch: int) -> None:
+        """Sets the epoch of the order and of the neighbour sampler. Evaluation is the same in every epoch."""
+        super().set_epoch(epoch)
+        if self.shuffle and self.sampler is not None:
+            self.sampler.set_epoch(epoch)
+
+    def __iter__(self) -> Iterator[int]:
+        order = np.arange(self.num_links)
+        if self.shuffle:
+            order = np.random.default_rng([self.seed, self.epoch]).permutation(self.num_links)
+        for start, stop in self._shares():
+            for i in range(start, stop, _CHUNK):
+                yield from order[i : min(stop, i + _CHUNK)].tolist()
+
+    def __len__(self) -> int:
+        return sum(stop - start for start, stop in self._shares())
+
+    def _shares(self) -> Iterator[tuple[int, int]]:
+        """The parts of the order that this process visits."""
+        if not self.shuffle:
+            for start in range(self.rank * self.batch_size, self.num_links, self.num_replicas * self.batch_size):
+                yield start, min(start + self.batch_size, self.num_links)
+            return
+        for first in range(0, self.num_links, self.num_replicas * self.batch_size):
+            share = min(self.batch_size, (self.num_links - first) // self.num_replicas)
+            if share:
+                yield first + self.rank * share, first + (self.rank + 1) * share

@@ -1,0 +1,216 @@
+"""The neighbour sampler behind ``LinkNeighborLoader``."""
+
+import math
+import warnings
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch_geometric.data import HeteroData
+from torch_geometric.sampler import (
+    EdgeSamplerInput,
+    HeteroSamplerOutput,
+    NegativeSampling,
+    NeighborSampler,
+    NodeSamplerInput,
+)
+from torch_geometric.typing import EdgeType, NodeType
+
+from lightning_lp.data import sampling_kernel as kernel
+
+Int = NDArray[np.int64]
+_NEGATIVES, _NEIGHBORS = 1, 2  # what a key is for
+
+
+class LinkNeighborSampler(NeighborSampler):  # type: ignore[misc]
+    """Samples the neighbourhood of links, reproducibly and without leakage.
+
+    Pass it to PyG's loader: ``LinkNeighborLoader(data, num_neighbors, neighbor_sampler=sampler, ...)``. The
+    output is that of PyG's own sampler (which needs a native package that PyPI does not carry), and besides:
+
+    - ``exclude_seed_links``: the links being scored carry no messages in their own batch, in either direction.
+    - Negatives are never links of ``positives``.
+    - What is sampled for a batch depends on the seed, the epoch and the batch's links: not on the process, the
+      worker or what was sampled before. A negative depends on its own link, whatever else is in the batch.
+    - Neighbours are uniform, without replacement; a fan-out of -1 takes all.
+
+    Args:
+        data: the graph of messages.
+        num_neighbors: fan-out of each hop, or a dictionary of them by edge type, as PyG's.
+        edge_type: type of the links to be scored.
+        rev_edge_type: type of their reverse edges.
+        exclude_seed_links: leave the links of a batch out of its messages (of labelled links the positive ones).
+        positives: [2, num_links] links that are never drawn as negatives. Default: those of ``data``.
+        seed: seed of every draw.
+    """
+
+    def __init__(
+        self,
+        data: HeteroData,
+        num_neighbors: list[int] | dict[EdgeType, list[int]],
+        *,
+        edge_type: EdgeType,
+        rev_edge_type: EdgeType,
+        exclude_seed_links: bool = True,
+        positives: Tensor | None = None,
+        seed: int = 0,
+    ) -> None:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*pyg-lib.*")  # this class replaces what it samples with
+            super().__init__(data, num_neighbors)
+        self.edge_type, self.rev_edge_type = edge_type, rev_edge_type
+        self.exclude_seed_links = exclude_seed_links
+        self.seed = seed
+        self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]  # also seen by running workers
+        for name, key in self.to_edge_type.items():
+            if not kernel.rows_ascend(self.colptr_dict[name].numpy(), self.row_dict[name].numpy()):
+                csc = _to_csc(data[key].edge_index, self.num_nodes[key[0]], self.num_nodes[key[-1]])
+                self.colptr_dict[name], self.row_dict[name], self.perm[key] = csc
+        self._positives: tuple[Tensor, Tensor] | None = None  # CSC, where it is not that of the messages
+        if positives is not None:
+            self._positives = _to_csc(positives, self.num_nodes[edge_type[0]], self.num_nodes[edge_type[-1]])[:2]
+        # Scratch space of the kernels, left clean by every call.
+        self._local = {node_type: np.full(n, -1) for node_type, n in self.num_nodes.items()}
+        self._nodes = {node_type: np.empty(n, np.int64) for node_type, n in self.num_nodes.items()}
+        self._order = np.arange(max(int(colptr.diff().max()) for colptr in self.colptr_dict.values()))
+
+    def set_epoch(self, epoch: int) -> None:
+        """Makes the draws of this epoch from now on, also in workers that are already running."""
+        self._epoch.fill_(epoch)
+
+    def sample_from_edges(
+        self, inputs: EdgeSamplerInput, neg_sampling: NegativeSampling | None = None
+    ) -> HeteroSamplerOutput:
+        """Samples the neighbourhood of links, with binary negatives if asked for.
+
+        Args:
+            inputs: the links, of type ``edge_type``; ``label`` [num_links] or none.
+            neg_sampling: mode ``binary`` with uniform weights, or none.
+
+        Returns:
+            PyG's output, with ``metadata`` (input_id, edge_label_index [2, num_labels], edge_label
+            [num_labels], None): the links first, then the negatives with label 0.
+
+        Raises:
+            ValueError: another kind of negatives is asked for, or every pair is a link already.
+        """
+        src, dst, label = inputs.row.numpy(), inputs.col.numpy(), inputs.label
+        link_id = inputs.input_id.numpy()
+        seed_links = src, dst
+        if label is not None:
+            is_link = label.numpy() > 0
+            seed_links = src[is_link], dst[is_link]
+        if neg_sampling is not None:
+            neg_src, neg_dst = self._draw_negatives(link_id, neg_sampling)
+            src, dst = np.concatenate([src, neg_src]), np.concatenate([dst, neg_dst])
+            label = torch.ones(len(link_id)) if label is None else label
+            label = torch.cat([label, label.new_zeros(len(neg_src))])
+        seeds = {self.edge_type[0]: src, self.edge_type[-1]: dst}
+        key = self._key(_NEIGHBORS, kernel.hash_array(link_id))
+        out, local = self._expand(key, seeds, self._positions(*seed_links) if self.exclude_seed_links else {})
+        edge_label_index = torch.from_numpy(np.stack([local[self.edge_type[0]], local[self.edge_type[-1]]]))
+        out.metadata = (inputs.input_id, edge_label_index, label, None)
+        return out
+
+    def sample_from_nodes(self, inputs: NodeSamplerInput) -> HeteroSamplerOutput:
+        """Samples the neighbourhood of nodes (for ``NeighborLoader``); no messages are left out."""
+        node = inputs.node.numpy()
+        out, _ = self._expand(self._key(_NEIGHBORS, kernel.hash_array(node)), {inputs.input_type: node}, {})
+        out.metadata = (inputs.input_id, None)
+        return out
+
+    def _key(self, *what: int | np.int64) -> np.int64:
+        """The key of the draws for ``what``, in this epoch."""
+        return kernel.hash_array(np.array([self.seed, int(self._epoch), *what]))
+
+    def _csc(self, edge_type: EdgeType) -> tuple[Int, Int]:
+        name = self.to_rel_type[edge_type]
+        return self.colptr_dict[name].numpy(), self.row_dict[name].numpy()
+
+    def _draw_negatives(self, link_id: Int, neg_sampling: NegativeSampling) -> tuple[Int, Int]:
+        weighted = neg_sampling.src_weight is not None or neg_sampling.dst_weight is not None
+        if weighted or not neg_sampling.is_binary():
+            raise ValueError(f"LinkNeighborSampler draws uniform binary negatives only, got {neg_sampling}")
+        colptr, row = (t.numpy() for t in self._positives) if self._positives else self._csc(self.edge_type)
+        num_src = self.num_nodes[self.edge_type[0]]
+        if len(row) >= num_src * self.num_nodes[self.edge_type[-1]]:
+            raise ValueError("every pair of nodes is a link: there are no negatives to draw")
+        num_neg = math.ceil(len(link_id) * neg_sampling.amount)
+        return kernel.draw_negatives(self._key(_NEGATIVES), link_id, num_neg, num_src, colptr, row)
+
+    def _positions(self, src: Int, dst: Int) -> dict[EdgeType, Int]:
+        """Where links and their reverses stand among the messages."""
+        return {
+            self.edge_type: kernel.positions_of(src, dst, *self._csc(self.edge_type)),
+            self.rev_edge_type: kernel.positions_of(dst, src, *self._csc(self.rev_edge_type)),
+        }
+
+    def _expand(
+        self, key: np.int64, seeds: dict[NodeType, Int], excluded: dict[EdgeType, Int]
+    ) -> tuple[HeteroSamplerOutput, dict[NodeType, Int]]:
+        """Samples hop after hop. Returns PyG's output, and the local index of each seed."""
+        count = dict.fromkeys(self.node_types, 0)  # nodes so far
+        local: dict[NodeType, Int] = {}
+        for node_type, node in seeds.items():
+            local[node_type], count[node_type] = self._number(node_type, node, 0)
+        nodes_per_hop = [count.copy()]
+        edges_per_hop: list[dict[EdgeType, tuple[Int, Int, Int]]] = []
+        fan_out = self.num_neighbors.get_mapped_values(self.edge_types)
+        nothing = np.empty(0, np.int64)
+        start = dict.fromkeys(self.node_types, 0)  # the frontier: nodes from here ...
+        for hop in range(self.num_neighbors.num_hops):
+            stop = count.copy()  # ... to here
+            edges_per_hop.append({})
+            for i, edge_type in enumerate(self.edge_types):
+                src_type, _, dst_type = edge_type
+                colptr, row = self._csc(edge_type)
+                edge, col = kernel.sample_hop(
+                    kernel.hash_array(np.array([key, hop, i])),
+                    self._nodes[dst_type][start[dst_type] : stop[dst_type]],
+                    start[dst_type],
+                    fan_out[self.to_rel_type[edge_type]][hop],
+                    colptr,
+                    excluded.get(edge_type, nothing),
+                    self._order,
+                )
+                source, count[src_type] = self._number(src_type, row[edge], count[src_type])
+                edges_per_hop[-1][edge_type] = source, col, edge
+            start = stop
+            nodes_per_hop.append({node_type: count[node_type] - stop[node_type] for node_type in count})
+        return self._output(count, nodes_per_hop, edges_per_hop), local
+
+    def _number(self, node_type: NodeType, node: Int, count: int) -> tuple[Int, int]:
+        return kernel.relabel(node, self._local[node_type], self._nodes[node_type], count)
+
+    def _output(
+        self,
+        count: dict[NodeType, int],
+        nodes_per_hop: list[dict[NodeType, int]],
+        edges_per_hop: list[dict[EdgeType, tuple[Int, Int, Int]]],
+    ) -> HeteroSamplerOutput:
+        node = {node_type: self._nodes[node_type][:n].copy() for node_type, n in count.items()}
+        for node_type, nodes in node.items():
+            self._local[node_type][nodes] = -1
+        row, col, edge = (
+            {
+                edge_type: torch.from_numpy(np.concatenate([edges[edge_type][part] for edges in edges_per_hop]))
+                for edge_type in self.edge_types
+            }
+            for part in range(3)
+        )
+        return HeteroSamplerOutput(
+            node={node_type: torch.from_numpy(nodes) for node_type, nodes in node.items()},
+            row=row,
+            col=col,
+            edge=edge,
+            num_sampled_nodes={t: [nodes[t] for nodes in nodes_per_hop] for t in self.node_types},
+            num_sampled_edges={t: [len(edges[t][0]) for edges in edges_per_hop] for t in self.edge_types},
+        )
+
+
+def _to_csc(edge_index: Tensor, num_src: int, num_dst: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Sorts edges by destination, then source: pointers [num_dst + 1], sources and permutation [num_edges]."""
+    key, perm = (edge_index[1] * num_src + edge_index[0]).sort(stable=True)
+    colptr = torch.searchsorted(key, torch.arange(num_dst + 1) * num_src)
+    return colptr, edge_index[0][perm], perm

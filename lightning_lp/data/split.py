@@ -1,0 +1,216 @@
+"""Divide the links of a graph into training, validation and test, as a pure function.
+
+The sizes, names and conventions are those of PyG's ``RandomLinkSplit``. Unlike it, the result depends on the
+links, the settings and the seed alone (``RandomLinkSplit`` draws from the global random state), labels are
+in random order (it puts positives first), and negatives are exact: distinct true non-links of the whole graph.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch_geometric.data import HeteroData
+
+from lightning_lp.data.schema import MOVIE, RATES, REV_RATES, USER
+from lightning_lp.errors import UserError
+
+Strategy = Literal["random", "temporal", "leave_last_out"]
+Index = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class LinkSplit:
+    """Three graphs over the same nodes, each with its message edges and the links to score.
+
+    ``data[RATES].edge_index`` holds the messages (and ``data[REV_RATES]`` their reverse),
+    ``data[RATES].edge_label_index`` [2, num_labels] the links to score, and ``data[RATES].edge_label``
+    [num_labels] their labels, float32, 1 for a link and 0 for a non-link. Training holds links alone: its
+    negatives are drawn anew for each batch, by the sampler.
+
+    Attributes:
+        train: messages and supervision links of training.
+        val: messages are all training links; labels are held-out links and non-links.
+        test: messages are all training and validation links.
+        train_links: [2, num_train] every training link, as message or as supervision.
+        fingerprint: hash of all of the above; equal fingerprints mean equal splits.
+    """
+
+    train: HeteroData
+    val: HeteroData
+    test: HeteroData
+    train_links: Tensor
+    fingerprint: str
+
+
+def split_links(
+    data: HeteroData,
+    strategy: Strategy = "random",
+    num_val: float = 0.1,
+    num_test: float = 0.1,
+    disjoint_train_ratio: float = 0.3,
+    neg_sampling_ratio: float = 2.0,
+    seed: int = 0,
+) -> LinkSplit:
+    """Splits the links ``("user", "rates", "movie")`` of ``data``.
+
+    Args:
+        data: the whole graph; ``data[RATES].time`` is read by the strategies that need it.
+        strategy: ``random``: uniformly over all links. ``temporal``: the latest links of all are the test
+            links, those before them the validation links. ``leave_last_out``: the last link of each user is a
+            test link, the one before it a validation link; users with fewer than three stay in training.
+        num_val: share of the links held out for validation (not used by ``leave_last_out``).
+        num_test: share of the links held out for test (not used by ``leave_last_out``).
+        disjoint_train_ratio: share of the training links that are scored and carry no messages. At 0 every
+            training link does both, and the sampler has to leave a batch's own links out of its messages.
+        neg_sampling_ratio: non-links per link among the validation and test labels.
+        seed: seed of the draw.
+
+    Raises:
+        UserError: the graph is too small or too dense for these settings, or has no times.
+    """
+    links = data[RATES].edge_index
+    num_users, num_movies = data[USER].num_nodes, data[MOVIE].num_nodes
+    rng = np.random.default_rng(seed)
+    parts = _PARTITIONS[strategy](data, num_val, num_test, rng)
+    for part, positions in zip(("training", "validation", "test"), parts, strict=True):
+        if len(positions) == 0:
+            raise UserError(
+                f"the {strategy} split of {links.size(1)} links leaves none for {part}: "
+                "give more data, or other --data.num_val and --data.num_test"
+            )
+    train, val, test = (links[:, torch.from_numpy(part)] for part in parts)
+
+    num_supervision = int(disjoint_train_ratio * train.size(1))
+    if disjoint_train_ratio > 0 and not 0 < num_supervision < train.size(1):
+        raise UserError(
+            f"--data.disjoint_train_ratio {disjoint_train_ratio} of {train.size(1)} training links leaves none "
+            f"{'to score' if num_supervision == 0 else 'to carry messages'}: give another ratio, or more data"
+        )
+    order = torch.from_numpy(rng.permutation(train.size(1)))
+    supervision = train[:, order[:num_supervision]] if num_supervision else train
+    messages = train[:, order[num_supervision:].sort().values]
+
+    num_neg = [int(neg_sampling_ratio * part.size(1)) for part in (val, test)]
+    non_links = sample_non_links(links, num_users, num_movies, sum(num_neg), rng)
+    val_neg, test_neg = non_links[:, : num_neg[0]], non_links[:, num_neg[0] :]
+
+    graphs = (
+        _graph(data, messages, supervision, torch.ones(supervision.size(1))),
+        _graph(data, train, *_labelled(val, val_neg, rng)),
+        _graph(data, _in_order(torch.cat([train, val], dim=1)), *_labelled(test, test_neg, rng)),
+    )
+    return LinkSplit(*graphs, train_links=train, fingerprint=_fingerprint(graphs))
+
+
+def sample_non_links(
+    links: Tensor, num_users: int, num_movies: int, num_samples: int, rng: np.random.Generator
+) -> Tensor:
+    """Draws distinct (user, movie) pairs uniformly from those that are not linked.
+
+    Non-links are numbered in row-major order; numbers are drawn without replacement and turned into pairs by
+    counting the links before them, so that no draw is rejected however dense the graph is.
+
+    Returns:
+        [2, num_samples] int64, in random order.
+
+    Raises:
+        UserError: there are fewer non-links than samples.
+    """
+    keys = np.sort(links[0].numpy() * num_movies + links[1].numpy())
+    num_non_links = num_users * num_movies - len(keys)
+    if num_samples > num_non_links:
+        raise UserError(
+            f"the split needs {num_samples} pairs of a user and a movie without a rating, but of "
+            f"{num_users} x {num_movies} pairs only {num_non_links} have none: "
+            "lower --data.neg_sampling_ratio, --data.num_val or --data.num_test"
+        )
+    rank = rng.choice(num_non_links, size=num_samples, replace=False)
+    non_links_before = keys - np.arange(len(keys))  # how many non-links stand before each link
+    key = rank + np.searchsorted(non_links_before, rank, side="right")
+    return torch.from_numpy(np.stack(np.divmod(key, num_movies)))
+
+
+def _random(data: HeteroData, num_val: float, num_test: float, rng: np.random.Generator) -> tuple[Index, Index, Index]:
+    return _cut(rng.permutation(data[RATES].num_edges), num_val, num_test)
+
+
+def _temporal(
+    data: HeteroData, num_val: float, num_test: float, rng: np.random.Generator
+) -> tuple[Index, Index, Index]:
+    # Ties in time are cut at random: in the order of the ids, the last users would be held out.
+    return _cut(np.lexsort([rng.permutation(data[RATES].num_edges), _time(data)]), num_val, num_test)
+
+
+def _leave_last_out(
+    data: HeteroData, num_val: float, num_test: float, rng: np.random.Generator
+) -> tuple[Index, Index, Index]:
+    del num_val, num_test
+    user = data[RATES].edge_index[0].numpy()
+    order = np.lexsort([rng.permutation(len(user)), _time(data), user])
+    last = np.append(user[order][1:] != user[order][:-1], True)
+    num_links = np.bincount(user, minlength=data[USER].num_nodes)
+    is_test = last & (num_links[user[order]] >= 3)
+    is_val = np.append(is_test[1:], False)
+    return np.sort(order[~is_val & ~is_test]), np.sort(order[is_val]), np.sort(order[is_test])
+
+
+_PARTITIONS = {"random": _random, "temporal": _temporal, "leave_last_out": _leave_last_out}
+assert tuple(_PARTITIONS) == get_args(Strategy)
+
+
+def _cut(order: Index, num_val: float, num_test: float) -> tuple[Index, Index, Index]:
+    """The first of ``order`` for training, the last for test; each part in the graph's own order."""
+    held_out = [int(num_val * len(order)), int(num_test * len(order))]
+    first_val = len(order) - sum(held_out)
+    if min(held_out) < 0 or first_val < 0:
+        raise UserError(
+            f"--data.num_val {num_val} and --data.num_test {num_test}: give shares of at least 0 "
+            "that leave some links for training"
+        )
+    train, val, test = np.split(order, [first_val, first_val + held_out[0]])
+    return np.sort(train), np.sort(val), np.sort(test)
+
+
+def _time(data: HeteroData) -> Index:
+    if "time" not in data[RATES]:
+        raise UserError("this split needs the time of each rating, and the ratings have none: use another one")
+    time: Index = data[RATES].time.numpy()
+    return time
+
+
+def _labelled(links: Tensor, non_links: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Links and non-links in one random order, so that any batch of them holds both."""
+    order = torch.from_numpy(rng.permutation(links.size(1) + non_links.size(1)))
+    label = torch.cat([torch.ones(links.size(1)), torch.zeros(non_links.size(1))])
+    return torch.cat([links, non_links], dim=1)[:, order], label[order]
+
+
+def _in_order(links: Tensor) -> Tensor:
+    """Sorted by user, then movie."""
+    return links[:, torch.from_numpy(np.lexsort(links.numpy()[::-1]))]
+
+
+def _graph(data: HeteroData, messages: Tensor, edge_label_index: Tensor, edge_label: Tensor) -> HeteroData:
+    graph = HeteroData()
+    for node_type in data.node_types:
+        for key, value in data[node_type].items():
+            graph[node_type][key] = value
+    graph[RATES].edge_index = messages
+    graph[RATES].edge_label_index = edge_label_index
+    graph[RATES].edge_label = edge_label
+    graph[REV_RATES].edge_index = messages.flip(0)
+    return graph
+
+
+def _fingerprint(graphs: tuple[HeteroData, ...]) -> str:
+    digest = hashlib.sha256()
+    for graph in graphs:
+        store = graph[RATES]
+        for tensor in (store.edge_index, store.edge_label_index, store.edge_label):
+            digest.update(repr((tensor.dtype, tuple(tensor.shape))).encode())
+            digest.update(np.ascontiguousarray(tensor.numpy()).data)
+    return digest.hexdigest()[:16]

@@ -1,0 +1,1 @@
+"""The model, as plain PyTorch modules, and the LightningModule that trains it."""
