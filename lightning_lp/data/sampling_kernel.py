@@ -64,7 +64,7 @@ def rows_ascend(colptr: Int, row: Int) -> bool:
 
 
 @jit
-def draw_negatives(key: np.uint64, link_id: Int, num_neg: int, num_src: int, colptr: Int, row: Int) -> tuple[Int, Int]:
+def draw_negatives(key: np.int64, link_id: Int, num_neg: int, num_src: int, colptr: Int, row: Int) -> tuple[Int, Int]:
     """Draws pairs (source, destination) uniformly from those that are no link of the CSC graph.
 
     The negative at position i belongs to link ``link_id[i % len(link_id)]`` and depends on it alone.

@@ -95,6 +95,11 @@ def split_links(
     messages = train[:, order[num_supervision:].sort().values]
 
     num_neg = [int(neg_sampling_ratio * part.size(1)) for part in (val, test)]
+    if min(num_neg) == 0:
+        raise UserError(
+            f"--data.eval_neg_sampling_ratio {neg_sampling_ratio} of {min(val.size(1), test.size(1))} held-out links "
+            "is no non-link, and links alone cannot be told apart: raise it, or give more data"
+        )
     non_links = sample_non_links(links, num_users, num_movies, sum(num_neg), rng)
     val_neg, test_neg = non_links[:, : num_neg[0]], non_links[:, num_neg[0] :]
 
@@ -126,7 +131,7 @@ def sample_non_links(
         raise UserError(
             f"the split needs {num_samples} pairs of a user and a movie without a rating, but of "
             f"{num_users} x {num_movies} pairs only {num_non_links} have none: "
-            "lower --data.neg_sampling_ratio, --data.num_val or --data.num_test"
+            "lower --data.eval_neg_sampling_ratio, --data.num_val or --data.num_test"
         )
     rank = rng.choice(num_non_links, size=num_samples, replace=False)
     non_links_before = keys - np.arange(len(keys))  # how many non-links stand before each link

@@ -1,0 +1,1 @@
+"""What a run reports: data and split, throughput, curves, results and predictions."""

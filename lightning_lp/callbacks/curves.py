@@ -1,0 +1,77 @@
+"""Draws how well scores tell links from non-links, for TensorBoard."""
+
+from typing import Any
+
+import pytorch_lightning as pl
+from matplotlib.figure import Figure
+from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.loggers import TensorBoardLogger
+from torch import Tensor
+from torchmetrics import MetricCollection
+from torchmetrics.classification import BinaryAUROC
+from torchmetrics.functional.classification import binary_precision_recall_curve, binary_roc
+from torchmetrics.utilities import dim_zero_cat
+
+from lightning_lp.model.module import LinkPredictionModule
+
+
+class Curves(Callback):
+    """After each validation and test: ROC and precision-recall curves, and histograms of scores by label."""
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Draws the curves of validation."""
+        if not trainer.sanity_checking and isinstance(pl_module, LinkPredictionModule):
+            _draw(trainer, "val", pl_module.val_metrics)
+
+    def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Draws the curves of test."""
+        if isinstance(pl_module, LinkPredictionModule):
+            _draw(trainer, "test", pl_module.test_metrics)
+
+
+def _draw(trainer: pl.Trainer, stage: str, metrics: MetricCollection) -> None:
+    loggers = [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
+    if not loggers:
+        return
+    auroc = metrics["auroc"]
+    assert isinstance(auroc, BinaryAUROC)
+    with auroc.sync_context():  # gathers the scores of all processes: every process takes part
+        probability, label = _all(auroc.preds), _all(auroc.target)
+    if not trainer.is_global_zero:
+        return
+    step = trainer.global_step
+    for logger in loggers:
+        writer = logger.experiment
+        writer.add_figure(f"{stage}/curves", curves_figure(probability, label), step)
+        writer.add_pr_curve(f"{stage}/precision_recall", label, probability, step)
+        writer.add_histogram(f"{stage}/score_of_links", probability[label == 1], step)
+        writer.add_histogram(f"{stage}/score_of_non_links", probability[label == 0], step)
+
+
+def _all(state: Any) -> Tensor:
+    """A metric's state, a list of tensors until processes are synchronised, as one tensor."""
+    return dim_zero_cat(state).cpu()
+
+
+def curves_figure(probability: Tensor, label: Tensor) -> Figure:
+    """Three panels: ROC, precision against recall, and the scores of links and non-links.
+
+    Args:
+        probability: [num_labels] float32 scores from 0 to 1.
+        label: [num_labels] int64, 1 for a link and 0 for a non-link.
+    """
+    figure = Figure(figsize=(11, 3.5), layout="constrained")
+    roc, precision_recall, scores = figure.subplots(1, 3)
+    false_positive, true_positive, _ = binary_roc(probability, label)
+    roc.plot(false_positive, true_positive)
+    roc.plot([0, 1], [0, 1], color="gray", linestyle=":", linewidth=1)
+    roc.set(title="ROC", xlabel="false positive rate", ylabel="true positive rate")
+    precision, recall, _ = binary_precision_recall_curve(probability, label)
+    precision_recall.plot(recall, precision)
+    precision_recall.axhline(float(label.float().mean()), color="gray", linestyle=":", linewidth=1)
+    precision_recall.set(title="precision and recall", xlabel="recall", ylabel="precision", ylim=(0, 1.02))
+    for value, name in ((1, "links"), (0, "non-links")):
+        scores.hist(probability[label == value].numpy(), bins=50, range=(0, 1), alpha=0.6, label=name)
+    scores.set(title="scores by label", xlabel="predicted probability", ylabel="labels")
+    scores.legend()
+    return figure

@@ -1,0 +1,86 @@
+"""Tells what was read and how it was split: in the terminal and in TensorBoard."""
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.utilities import rank_zero_only
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+from lightning_lp.data.datamodule import MovieLensDataModule, data_of
+from lightning_lp.data.schema import RATES
+from lightning_lp.data.split import LinkSplit
+
+SPLIT_COLUMNS = ("part", "messages", "links", "non-links", "non-links %", "cold users", "cold movies")
+
+
+class DataReport(Callback):
+    """Prints the data set and the split once, when the first stage begins."""
+
+    def __init__(self) -> None:
+        self._is_printed = False
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Prints the report."""
+        data = data_of(trainer)
+        if data is not None and not self._is_printed:
+            self._is_printed = True
+            self._print(trainer, data)
+
+    @rank_zero_only
+    def _print(self, trainer: pl.Trainer, data: MovieLensDataModule) -> None:
+        summary, rows = data_summary(data), split_rows(data.split)
+        strategy, seed = data.hparams["split"], data.hparams["split_seed"]
+        title = f"split {strategy}, seed {seed}, fingerprint {data.split.fingerprint}"
+        table = Table(*SPLIT_COLUMNS, title=title, box=box.SIMPLE_HEAD, padding=(0, 1), title_justify="left", title_style="bold")
+        for column in table.columns:
+            column.justify = "left" if column is table.columns[0] else "right"
+            column.no_wrap = True
+        for row in rows:
+            table.add_row(*row)
+        console = Console()
+        console.print(summary, markup=False, highlight=False, soft_wrap=True)
+        console.print(table)
+        for logger in trainer.loggers:
+            if isinstance(logger, TensorBoardLogger):
+                lines = [SPLIT_COLUMNS, ("---",) * len(SPLIT_COLUMNS), *rows]
+                markdown = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+                logger.experiment.add_text("data", f"{summary}\n\n{title}\n\n{markdown}")
+
+
+def data_summary(data: MovieLensDataModule) -> str:
+    """One or two lines: what was read from where, and what was left out."""
+    graph = data.graph
+    lines = [
+        f"{data.dataset_name}: {len(graph.users):,} users, {len(graph.movies):,} movies, "
+        f"{graph.data[RATES].num_edges:,} links, {len(graph.vocabulary)} genre columns ({data.root})"
+    ]
+    left_out = {**data.tables.dropped, **data.tables.movies_dropped, **data.below_min_rating}
+    if left_out:
+        lines.append("left out: " + ", ".join(f"{count:,} {reason}" for reason, count in left_out.items()))
+    return "\n".join(lines)
+
+
+def split_rows(split: LinkSplit) -> list[tuple[str, ...]]:
+    """The split as a table with the columns ``SPLIT_COLUMNS``.
+
+    Cold users and movies are those of a part's links that have no message, so that nothing but their embeddings
+    (and genres) speaks for them.
+    """
+    rows = []
+    for part, graph in (("train", split.train), ("val", split.val), ("test", split.test)):
+        store = graph[RATES]
+        links = store.edge_label_index[:, store.edge_label > 0]
+        num_labels, num_links = store.edge_label.numel(), links.size(1)
+        cold = [_num_unseen(links[end], store.edge_index[end]) for end in (0, 1)]
+        counts = (store.num_edges, num_links, num_labels - num_links)
+        share = f"{100 * (num_labels - num_links) / num_labels:.1f}"
+        rows.append((part, *(f"{n:,}" for n in counts), share, *(f"{n:,}" for n in cold)))
+    return rows
+
+
+def _num_unseen(nodes: Tensor, seen: Tensor) -> int:
+    return int((~torch.isin(torch.unique(nodes), seen)).sum())

@@ -1,0 +1,104 @@
+"""Writes ``results.json`` into the run folder."""
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.trainer.states import TrainerFn
+from pytorch_lightning.utilities import rank_zero_only
+
+from lightning_lp.callbacks.throughput import Throughput
+from lightning_lp.data.datamodule import MovieLensDataModule, data_of
+from lightning_lp.data.schema import RATES
+
+RESULTS_FILE = "results.json"
+
+
+class Results(Callback):
+    """Collects what a run has to say of itself: data, split, metrics and timing.
+
+    ``validation`` and ``test`` are those of ``validate`` and ``test`` (the command line runs them on the best
+    checkpoint after a fit), never of the last epoch. Without a logger there is no run folder and no file.
+
+    Args:
+        throughput: the callback that counts the links of a fit.
+    """
+
+    def __init__(self, throughput: Throughput) -> None:
+        self.results: dict[str, Any] = {}
+        self._throughput = throughput
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Starts the clock."""
+        self._start = time.perf_counter()
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Adds the timing of a fit."""
+        data, throughput = data_of(trainer), self._throughput
+        self.results["timing"] = {
+            "setup_s": round(data.setup_s, 3) if data else None,
+            "fit_s": round(time.perf_counter() - self._start, 3),
+            "epochs": trainer.current_epoch,
+            "links_per_s": round(throughput.links / max(throughput.seconds, 1e-9), 1),
+        }
+        self._write(trainer)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Adds the validation metrics, unless this is a validation within a fit."""
+        if trainer.state.fn == TrainerFn.VALIDATING:
+            self.results["validation"] = _metrics(trainer, "val/")
+            self._write(trainer)
+
+    def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Adds the test metrics."""
+        self.results["test"] = _metrics(trainer, "test/")
+        self._write(trainer)
+
+    def _write(self, trainer: pl.Trainer) -> None:
+        if trainer.logger is None:
+            return
+        folder, data = trainer.log_dir, data_of(trainer)  # every process takes part in finding the folder
+        if folder is not None and data is not None:
+            write_results(Path(folder) / RESULTS_FILE, describe(data) | self.results)
+
+
+def describe(data: MovieLensDataModule) -> dict[str, Any]:
+    """The ``dataset`` and ``split`` of ``results.json``."""
+    graph, split = data.graph, data.split
+    return {
+        "dataset": {
+            "name": data.dataset_name,
+            "users": len(graph.users),
+            "movies": len(graph.movies),
+            "links": graph.data[RATES].num_edges,
+            "fingerprint": graph.fingerprint,
+            "rows_read": data.tables.rows_read,
+            "dropped": data.tables.dropped | data.below_min_rating,
+        },
+        "split": {
+            "strategy": data.hparams["split"],
+            "seed": data.hparams["split_seed"],
+            "fingerprint": split.fingerprint,
+            "train_links": split.train_links.size(1),
+            "val_links": int(split.val[RATES].edge_label.sum()),
+            "test_links": int(split.test[RATES].edge_label.sum()),
+        },
+    }
+
+
+@rank_zero_only
+def write_results(path: Path, results: dict[str, Any]) -> None:
+    """Writes a JSON file whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(results, indent=2) + "\n")
+    os.replace(partial, path)
+
+
+def _metrics(trainer: pl.Trainer, prefix: str) -> dict[str, float]:
+    logged = trainer.callback_metrics
+    return {name.removeprefix(prefix): float(value) for name, value in logged.items() if name.startswith(prefix)}

@@ -1,0 +1,138 @@
+"""The command line: LightningCLI with this project's model, data, callbacks and defaults."""
+
+import difflib
+import re
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+import torch
+import yaml
+from pytorch_lightning.callbacks import EarlyStopping, LearningRateMonitor, ModelCheckpoint
+from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
+
+from lightning_lp.callbacks.curves import Curves
+from lightning_lp.callbacks.data_report import DataReport
+from lightning_lp.callbacks.predictions import PredictionWriter
+from lightning_lp.callbacks.results import Results
+from lightning_lp.callbacks.throughput import Throughput
+from lightning_lp.data.datamodule import MovieLensDataModule
+from lightning_lp.errors import UserError
+from lightning_lp.model.module import LinkPredictionModule
+
+MONITOR = "val/auroc"
+
+
+class Parser(LightningArgumentParser):
+    """Answers a wrong option with one sentence and the nearest right name, not with all names there are."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Ends the program with status 2."""
+        parser = getattr(ex, "subcommand_parser", None) or self
+        known = list(parser._option_string_actions)
+        for flag in re.findall(r"--[\w.]+", message):
+            if flag not in known and (near := difflib.get_close_matches(flag, known, n=1)):
+                message += f"; did you mean {near[0]}?"
+        print(f"error: {message}\nall options: {parser.prog.replace(' [options]', '')} --help", file=sys.stderr)
+        sys.exit(2)
+
+
+class LinkPredictionCLI(LightningCLI):
+    """``fit``, ``validate``, ``test`` and ``predict`` for :class:`LinkPredictionModule`.
+
+    After ``fit`` the best checkpoint is validated, so that ``results.json`` describes the model that the run
+    recommends.
+    """
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Adds the callbacks with options, and links what would otherwise be typed twice."""
+        parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
+        parser.add_lightning_class_args(EarlyStopping, "early_stopping")
+        parser.add_lightning_class_args(PredictionWriter, "predictions")
+        parser.set_defaults(
+            {
+                "checkpoint.monitor": MONITOR,
+                "checkpoint.mode": "max",
+                "checkpoint.save_last": True,
+                "checkpoint.filename": "{epoch}-{step}",
+                "early_stopping.monitor": MONITOR,
+                "early_stopping.mode": "max",
+                "early_stopping.patience": 3,
+            }
+        )
+        parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
+        parser.link_arguments("data.num_neighbors", "model.num_layers", compute_fn=len)
+        for size in ("num_users", "num_movies", "num_features"):
+            parser.link_arguments(f"data.{size}", f"model.{size}", apply_on="instantiate")
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """The Trainer's methods that are offered, with the arguments that are not options."""
+        return {name: LightningCLI.subcommands()[name] for name in ("fit", "validate", "test", "predict")}
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+        """Parses, and refuses what Lightning would do without a word or with a traceback."""
+        super().parse_arguments(parser, args)
+        command = self.config["subcommand"]
+        path = self.config[command].get("ckpt_path")
+        if path is None and command != "fit":
+            raise UserError(f"{command} needs a trained model: give --ckpt_path FILE")
+        if path not in (None, "best", "last", "hpc"):
+            _check_checkpoint(path, sys.argv[1:] if args is None else list(args))
+
+    def after_fit(self) -> None:
+        """Validates the best checkpoint."""
+        self.trainer.validate(self.model, datamodule=self.datamodule, ckpt_path=self.best_checkpoint)
+
+    @property
+    def best_checkpoint(self) -> str | None:
+        """Path of the best checkpoint of this fit; none if the run keeps none (``--trainer.fast_dev_run``)."""
+        checkpoint = self.trainer.checkpoint_callback
+        path = checkpoint.best_model_path if isinstance(checkpoint, ModelCheckpoint) else ""
+        return path or None
+
+
+def _check_checkpoint(path: str, args: list[str]) -> None:
+    """Refuses a file that is no checkpoint, and options of the model that the checkpoint has fixed already."""
+    if not Path(path).is_file():
+        raise UserError(f"--ckpt_path {path}: no such file")
+    try:
+        fixed = torch.load(path, weights_only=True, map_location="cpu")["hyper_parameters"]
+    except Exception as error:  # torch.load raises whatever the bytes lead it to
+        raise UserError(f"--ckpt_path {path} is not a checkpoint of lightning_lp, or is damaged") from error
+    for name, value in re.findall(r"--model\.(\w+)[= ](\S+)", " ".join(args)):
+        if name in fixed and yaml.safe_load(value) != fixed[name]:
+            raise UserError(
+                f"--model.{name} {value}: {path} was trained with {fixed[name]}, which cannot be changed now: "
+                "leave the option out, or train anew"
+            )
+
+
+def main(args: Sequence[str] | None = None) -> LinkPredictionCLI:
+    """Runs one command.
+
+    Args:
+        args: the command and its options. Default: those of the process.
+
+    Raises:
+        UserError: something that the user can put right.
+        SystemExit: options that cannot be parsed, or ``--help``.
+    """
+    for expected in ("LightningCLI's args parameter", ".*does not have many workers", ".*LeafSpec"):
+        warnings.filterwarnings("ignore", message=expected)
+    throughput = Throughput()
+    return LinkPredictionCLI(
+        LinkPredictionModule,
+        MovieLensDataModule,
+        args=None if args is None else list(args),
+        parser_class=Parser,
+        seed_everything_default=0,
+        save_config_kwargs={"overwrite": True},  # with the logger off, every run saves to one place
+        trainer_defaults={
+            "max_epochs": 20,
+            "log_every_n_steps": 10,
+            "callbacks": [DataReport(), LearningRateMonitor(), throughput, Curves(), Results(throughput)],
+        },
+    )

@@ -1,0 +1,356 @@
+"""The LightningDataModule: owns reading, graph, split and loaders."""
+
+import time
+from collections.abc import Mapping, Sequence
+from copy import copy
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch_geometric.data import HeteroData
+from torch_geometric.loader import LinkNeighborLoader
+from torch_geometric.sampler import NegativeSampling
+
+from lightning_lp.data.graph import RatingGraph, build_graph
+from lightning_lp.data.ids import IdMap
+from lightning_lp.data.order import LinkOrder
+from lightning_lp.data.sampler import LinkNeighborSampler
+from lightning_lp.data.schema import RATES, REV_RATES, Columns
+from lightning_lp.data.source import locate
+from lightning_lp.data.split import LinkSplit, Strategy, split_links
+from lightning_lp.data.synthetic import SAMPLE_NAME
+from lightning_lp.data.tables import Pairs, Tables, read_pairs, read_tables
+from lightning_lp.errors import UserError
+
+
+class MovieLensDataModule(pl.LightningDataModule):
+    """MovieLens-style data: from two CSV files to mini-batches.
+
+    Without ``root`` and ``dataset``, ml-latest-small is fetched; without a network, a synthetic sample stands in.
+
+    Args:
+        root: folder with ``movies.csv`` and ``ratings.csv``.
+        dataset: public archive to fetch instead: ml-latest-small, ml-100k, ml-1m, ml-25m or ml-32m.
+        cache_dir: where archives are kept. Default: ``$LIGHTNING_LP_CACHE``, else ``~/.cache/lightning_lp``.
+        user_column: name of the column with the user's id.
+        movie_column: name of the column with the movie's id, in both files.
+        rating_column: name of the column with the rating.
+        time_column: name of the column with the rating's time.
+        title_column: name of the column with the movie's title.
+        genres_column: name of the column with the movie's genres, separated by ``|``.
+        min_rating: lower ratings are no links, only seen. Default: every rating is a link.
+        split: how links are held out: ``random``, ``temporal`` (the latest of all) or ``leave_last_out``
+            (the last two of each user).
+        num_val: share of the links held out for validation.
+        num_test: share of the links held out for test.
+        split_seed: seed of the split, apart from ``--seed_everything``.
+        disjoint_train_ratio: share of the training links that are scored and carry no messages. 0: every training
+            link does both, which needs ``exclude_seed_links``.
+        exclude_seed_links: leave the links that a batch scores out of its messages.
+        neg_sampling_ratio: negatives per link in training, drawn anew for each batch.
+        eval_neg_sampling_ratio: non-links per link among the validation and test labels.
+        exact_negatives: never draw a training link as a negative. ``false`` draws any pair, as the tutorial does.
+        num_neighbors: neighbours sampled per node in each hop; -1 takes all.
+        eval_num_neighbors: the same in evaluation. Default: all.
+        batch_size: links per training batch and process, negatives not counted.
+        eval_batch_size: labels per evaluation batch and process.
+        num_workers: processes that sample batches; 0 samples in the main process.
+        predict_file: CSV file with the (user, movie) pairs that ``predict`` scores.
+        seed: seed of order, negatives and neighbours. The command line sets it to ``--seed_everything``.
+    """
+
+    def __init__(
+        self,
+        root: str | None = None,
+        dataset: str | None = None,
+        cache_dir: str | None = None,
+        user_column: str = Columns.user,
+        movie_column: str = Columns.movie,
+        rating_column: str = Columns.rating,
+        time_column: str = Columns.time,
+        title_column: str = Columns.title,
+        genres_column: str = Columns.genres,
+        min_rating: float | None = None,
+        split: Strategy = "random",
+        num_val: float = 0.1,
+        num_test: float = 0.1,
+        split_seed: int = 0,
+        disjoint_train_ratio: float = 0.0,
+        exclude_seed_links: bool = True,
+        neg_sampling_ratio: float = 2.0,
+        eval_neg_sampling_ratio: float = 2.0,
+        exact_negatives: bool = True,
+        num_neighbors: list[int] = [20, 10],  # noqa: B006 (read only; a tuple would be one more type to parse)
+        eval_num_neighbors: list[int] | None = None,
+        batch_size: int = 1024,
+        eval_batch_size: int = 8192,
+        num_workers: int = 0,
+        predict_file: str | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        _check_settings(self.hparams)
+        self.columns = Columns(
+            user=user_column,
+            movie=movie_column,
+            rating=rating_column,
+            time=time_column,
+            title=title_column,
+            genres=genres_column,
+        )
+        self.tables: Tables
+        self.graph: RatingGraph
+        self.split: LinkSplit
+        self.pairs: Pairs
+        self.setup_s = 0.0
+        self._is_set_up = False
+
+    @cached_property
+    def root(self) -> Path:
+        """The folder that is read."""
+        return locate(self.hparams["root"], self.hparams["dataset"], self.hparams["cache_dir"])
+
+    def prepare_data(self) -> None:
+        """Fetches the data, or writes the sample."""
+        _ = self.root
+
+    def setup(self, stage: str | None = None) -> None:
+        """Reads the tables, builds the graph and splits it, once; further calls change nothing."""
+        if not self._is_set_up:
+            hparams, start = self.hparams, time.perf_counter()
+            self.tables = read_tables(self.root, self.columns)
+            if hparams["split"] != "random" and self.tables.time_problem is not None:
+                raise UserError(
+                    f"--data.split {hparams['split']} needs the time of ratings: {self.tables.time_problem}"
+                )
+            self.graph = build_graph(self.tables, hparams["min_rating"])
+            self.split = split_links(
+                self.graph.data,
+                hparams["split"],
+                hparams["num_val"],
+                hparams["num_test"],
+                hparams["disjoint_train_ratio"],
+                hparams["eval_neg_sampling_ratio"],
+                hparams["split_seed"],
+            )
+            self.setup_s = time.perf_counter() - start
+            self._is_set_up = True
+        if stage == "predict":
+            if self.hparams["predict_file"] is None:
+                raise UserError("predict needs --data.predict_file FILE, a CSV file with the pairs to score")
+            self.pairs = read_pairs(self.hparams["predict_file"], self.columns, self.graph.users, self.graph.movies)
+        if self.trainer is not None and self.trainer.world_size > 1:
+            self._check_ranks(self.trainer)
+
+    @property
+    def num_users(self) -> int:
+        """Number of user nodes; sets the data up."""
+        self.setup()
+        return len(self.graph.users)
+
+    @property
+    def num_movies(self) -> int:
+        """Number of movie nodes; sets the data up."""
+        self.setup()
+        return len(self.graph.movies)
+
+    @property
+    def num_features(self) -> int:
+        """Width of the movies' features; sets the data up."""
+        self.setup()
+        return len(self.graph.vocabulary)
+
+    @property
+    def dataset_name(self) -> str:
+        """Name of the data set: ``synthetic-sample``, or that of the folder."""
+        return SAMPLE_NAME if self.root.name.startswith(SAMPLE_NAME) else self.root.resolve().name
+
+    @property
+    def below_min_rating(self) -> dict[str, int]:
+        """How many ratings ``min_rating`` leaves out, as one more reason beside those of the tables."""
+        count = len(self.tables.ratings) - self.graph.data[RATES].num_edges
+        return {"below_min_rating": count} if count else {}
+
+    def train_dataloader(self) -> LinkNeighborLoader:
+        """Training links, in another order and with other negatives in each epoch."""
+        hparams = self.hparams
+        # Without links to avoid, any pair of a user and a movie is drawn.
+        avoided = self.split.train_links if hparams["exact_negatives"] else self.split.train_links[:, :0]
+        return self._loader(
+            self.split.train,
+            hparams["num_neighbors"],
+            batch_size=hparams["batch_size"],
+            shuffle=True,
+            positives=avoided,
+            neg_sampling=NegativeSampling("binary", hparams["neg_sampling_ratio"]),
+        )
+
+    def val_dataloader(self) -> LinkNeighborLoader:
+        """Validation links and non-links; messages are the training links."""
+        return self._eval_loader(self.split.val)
+
+    def test_dataloader(self) -> LinkNeighborLoader:
+        """Test links and non-links; messages are the training and validation links."""
+        return self._eval_loader(self.split.test)
+
+    def predict_dataloader(self) -> LinkNeighborLoader:
+        """The pairs of ``predict_file``; messages are all links but those being scored."""
+        graph = copy(self.graph.data)
+        graph[RATES].edge_label_index = torch.from_numpy(np.stack([self.pairs.user, self.pairs.movie]))
+        return self._eval_loader(graph)
+
+    def _eval_loader(self, graph: HeteroData) -> LinkNeighborLoader:
+        hparams = self.hparams
+        fan_out = hparams["eval_num_neighbors"] or [-1] * len(hparams["num_neighbors"])
+        return self._loader(graph, fan_out, batch_size=hparams["eval_batch_size"], shuffle=False)
+
+    def _loader(
+        self,
+        graph: HeteroData,
+        num_neighbors: list[int],
+        *,
+        batch_size: int,
+        shuffle: bool,
+        positives: Tensor | None = None,
+        neg_sampling: NegativeSampling | None = None,
+    ) -> LinkNeighborLoader:
+        messages = copy(graph)
+        # Left on the graph, the loader would select from them for every batch.
+        edge_label_index, edge_label, _ = (
+            messages[RATES].pop(key, None) for key in ("edge_label_index", "edge_label", "time")
+        )
+        sampler = LinkNeighborSampler(
+            messages,
+            num_neighbors,
+            edge_type=RATES,
+            rev_edge_type=REV_RATES,
+            exclude_seed_links=self.hparams["exclude_seed_links"],
+            positives=positives,
+            seed=self.hparams["seed"],
+        )
+        order = LinkOrder(
+            edge_label_index.size(1),
+            batch_size,
+            shuffle=shuffle,
+            seed=self.hparams["seed"],
+            sampler=sampler,
+            num_replicas=self.trainer.world_size if self.trainer else 1,
+            rank=self.trainer.global_rank if self.trainer else 0,
+        )
+        return LinkNeighborLoader(
+            messages,
+            num_neighbors,
+            edge_label_index=(RATES, edge_label_index),
+            edge_label=None if neg_sampling else edge_label,  # the sampler labels links and negatives
+            neg_sampling=neg_sampling,
+            neighbor_sampler=sampler,
+            sampler=order,
+            batch_size=batch_size,
+            num_workers=self.hparams["num_workers"],
+            persistent_workers=self.hparams["num_workers"] > 0,
+            pin_memory=torch.cuda.is_available(),
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint needs to stand alone: ids, titles, genres, links and the split's fingerprint."""
+        graph = self.graph
+        return {
+            "name": self.dataset_name,
+            "users": graph.users.state(),
+            "movies": graph.movies.state(),
+            "titles": graph.titles,
+            "genres": graph.genres,
+            "vocabulary": graph.vocabulary,
+            "links": graph.data[RATES].edge_index.int(),
+            "below_min_rating": graph.below_min_rating.int(),
+            "dataset_fingerprint": graph.fingerprint,
+            "split_fingerprint": self.split.fingerprint,
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Compares the checkpoint's data with that at hand.
+
+        Raises:
+            UserError: users, movies, genres, links or the split differ.
+        """
+        graph = self.graph
+        if difference := _difference(state_dict, graph):
+            raise UserError(
+                f"the checkpoint was trained on other data than {self.root}: {difference}; "
+                "name the data that it was trained on with --data.root, or train again"
+            )
+        if state_dict["split_fingerprint"] != self.split.fingerprint:
+            raise UserError(
+                "the checkpoint was trained on another split of the same data "
+                f"({state_dict['split_fingerprint']}, here {self.split.fingerprint}), so that links held out now may "
+                "have been trained on: give the --data settings of that run (--config RUN/config.yaml), or train again"
+            )
+
+    def _check_ranks(self, trainer: pl.Trainer) -> None:
+        mine = self.split.fingerprint
+        first = trainer.strategy.broadcast(mine)
+        if mine != first:
+            raise UserError(
+                f"process {trainer.global_rank} read other data than process 0 (split {mine}, not {first}): "
+                "give every machine the same files"
+            )
+
+
+def data_of(trainer: pl.Trainer) -> MovieLensDataModule | None:
+    """The data module of a run, if it is one of ours."""
+    data = getattr(trainer, "datamodule", None)
+    return data if isinstance(data, MovieLensDataModule) else None
+
+
+def _difference(state: dict[str, Any], graph: RatingGraph) -> str:
+    """How a checkpoint's data differs from the graph's, or an empty text."""
+    for kind, here in (("users", graph.users), ("movies", graph.movies)):
+        there = IdMap.from_state(state[kind])
+        if there != here:
+            new = here.ids[there.index(here.ids) < 0]
+            gone = there.ids[here.index(there.ids) < 0]
+            return f"{len(there)} {kind} there, {len(here)} here; new: {_first(new)}; gone: {_first(gone)}"
+    unknown = sorted(set(graph.vocabulary) - set(state["vocabulary"]))
+    if unknown:
+        return f"it does not know the genre {_first(unknown)}"
+    if state["dataset_fingerprint"] != graph.fingerprint:
+        return "the same users and movies, but other ratings or genres"
+    return ""
+
+
+def _first(ids: Sequence[Any] | NDArray[Any]) -> str:
+    """The first few of many, for a message."""
+    shown = ", ".join(str(value) for value in ids[:3])
+    return (shown or "none") + (f" and {len(ids) - 3} more" if len(ids) > 3 else "")
+
+
+def _check_settings(hparams: Mapping[str, Any]) -> None:
+    def require(right: bool, name: str, wanted: str) -> None:
+        if not right:
+            raise UserError(f"--data.{name} {hparams[name]}: {wanted} wanted")
+
+    for name in ("batch_size", "eval_batch_size"):
+        require(hparams[name] >= 1, name, "1 or more")
+    require(hparams["num_workers"] >= 0, "num_workers", "0 or more")
+    for name in ("neg_sampling_ratio", "eval_neg_sampling_ratio"):
+        require(hparams[name] > 0, name, "more than 0")
+    require(0 <= hparams["disjoint_train_ratio"] < 1, "disjoint_train_ratio", "0 or more, and less than 1")
+    hops = hparams["num_neighbors"]
+    require(len(hops) > 0 and all(n == -1 or n > 0 for n in hops), "num_neighbors", "a list of -1 or more than 0")
+    eval_hops = hparams["eval_num_neighbors"]
+    require(
+        eval_hops is None or (len(eval_hops) == len(hops) and all(n == -1 or n > 0 for n in eval_hops)),
+        "eval_num_neighbors",
+        f"a list of {len(hops)} numbers, as many as num_neighbors has, -1 or more than 0,",
+    )
+    if hparams["disjoint_train_ratio"] == 0 and not hparams["exclude_seed_links"]:
+        raise UserError(
+            "--data.exclude_seed_links false with --data.disjoint_train_ratio 0 would show the model the very links "
+            "that it is to predict: leave one of them on"
+        )

@@ -1,0 +1,115 @@
+"""From tables to the graph of users and movies that everything else works on."""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+from torch_geometric.data import HeteroData
+
+from lightning_lp.data.ids import IdMap
+from lightning_lp.data.schema import MOVIE, RATES, REV_RATES, USER
+from lightning_lp.data.tables import Tables
+from lightning_lp.errors import UserError
+
+
+@dataclass(frozen=True)
+class RatingGraph:
+    """A ``HeteroData`` and what its numbers stand for.
+
+    Attributes:
+        data: ``data["user"].node_id`` and ``data["movie"].node_id`` [num_nodes] int64;
+            ``data["movie"].x`` [num_movies, num_genres] float32, 1 where a movie has a genre;
+            ``data[RATES].edge_index`` [2, num_links] int64, sorted by user, then movie, each pair once, and its
+            reverse; ``data[RATES].time`` [num_links] int64 seconds, if the ratings have times.
+        users: ids of the users, in node order.
+        movies: ids of the movies, in node order: the same order as ``titles``, ``genres`` and ``x``.
+        titles: title of each movie.
+        genres: genres of each movie, separated by ``|``.
+        vocabulary: the genre of each column of ``x``, sorted.
+        below_min_rating: [2, num_pairs] int64 (user, movie) pairs that were rated too low to be a link. They are
+            seen all the same: never recommended.
+        fingerprint: hash of ids, links and genres.
+    """
+
+    data: HeteroData
+    users: IdMap
+    movies: IdMap
+    titles: list[str]
+    genres: list[str]
+    vocabulary: list[str]
+    below_min_rating: Tensor
+    fingerprint: str
+
+
+def build_graph(tables: Tables, min_rating: float | None = None) -> RatingGraph:
+    """Builds the graph: one node per movie of the movies table and per user with a link.
+
+    Args:
+        tables: movies and ratings.
+        min_rating: lower ratings are no links; they are remembered as seen.
+
+    Raises:
+        UserError: no link is left.
+    """
+    ratings = tables.ratings
+    is_link = np.ones(len(ratings), bool)
+    if min_rating is not None:
+        if ratings.rating.isna().all():
+            raise UserError(f"--data.min_rating {min_rating} needs ratings, and {tables.name} has no rating column")
+        is_link = ratings.rating.to_numpy() >= min_rating
+        if not is_link.any():
+            raise UserError(
+                f"--data.min_rating {min_rating} leaves none of {len(ratings)} ratings, "
+                f"the highest of which is {ratings.rating.max()}: lower it"
+            )
+    movies = IdMap(tables.movies.movie.to_numpy())
+    users = IdMap.from_values(ratings.user.to_numpy()[is_link])
+    pairs = np.stack([users.index(ratings.user.to_numpy()), movies.index(ratings.movie.to_numpy())])
+    genres = tables.movies.genres.tolist()
+    vocabulary, x = _multi_hot(genres)
+
+    data = HeteroData()
+    data[USER].node_id = torch.arange(len(users))
+    data[MOVIE].node_id = torch.arange(len(movies))
+    data[MOVIE].x = x
+    data[RATES].edge_index = torch.from_numpy(pairs[:, is_link])
+    data[REV_RATES].edge_index = data[RATES].edge_index.flip(0)
+    if "time" in ratings:
+        data[RATES].time = torch.from_numpy(ratings.time.to_numpy()[is_link])
+    below = pairs[:, ~is_link]
+    return RatingGraph(
+        data=data,
+        users=users,
+        movies=movies,
+        titles=tables.movies.title.tolist(),
+        genres=genres,
+        vocabulary=vocabulary,
+        below_min_rating=torch.from_numpy(below[:, below[0] >= 0]),  # users without a link are no nodes
+        fingerprint=_fingerprint(users, movies, data, genres),
+    )
+
+
+def genre_names(genres: str) -> list[str]:
+    """The genres of one movie: ``"Action|Comedy"`` gives ``["Action", "Comedy"]``, blanks give none."""
+    return [name for part in genres.split("|") if (name := part.strip())]
+
+
+def _multi_hot(genres: list[str]) -> tuple[list[str], Tensor]:
+    names = pd.Series([genre_names(text) for text in genres], dtype=object).explode().dropna()
+    vocabulary = sorted(names.unique())
+    x = torch.zeros(len(genres), len(vocabulary))
+    column = pd.Index(vocabulary).get_indexer(pd.Index(names))
+    x[torch.tensor(names.index.to_numpy()), torch.from_numpy(column)] = 1.0
+    return vocabulary, x
+
+
+def _fingerprint(users: IdMap, movies: IdMap, data: HeteroData, genres: list[str]) -> str:
+    digest = hashlib.sha256()
+    for ids in (users.ids, movies.ids, np.array(genres, dtype=object)):
+        content = "\n".join(ids).encode() if ids.dtype == object else np.ascontiguousarray(ids).tobytes()
+        digest.update(repr((ids.dtype.kind, len(ids), len(content))).encode() + content)
+    digest.update(np.ascontiguousarray(data[RATES].edge_index.numpy()).data)
+    return digest.hexdigest()[:16]

@@ -1,0 +1,218 @@
+"""Read and check a folder's movies and ratings."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from lightning_lp.data.delimited import DelimitedTable, read_delimited
+from lightning_lp.data.ids import IdMap, read_ids
+from lightning_lp.data.layouts import STANDARD, read_layout
+from lightning_lp.data.schema import MOVIE, USER, Columns
+from lightning_lp.data.values import Floats, Ints, Mask, read_ratings, read_times
+from lightning_lp.errors import UserError
+
+_MAX_UNKNOWN = 0.01
+"""Share of the rating rows whose movie the movies' file may lack; more means that the files do not match."""
+
+
+@dataclass(frozen=True)
+class Tables:
+    """A folder's movies and ratings, clean and in an order that depends on nothing but their content.
+
+    Attributes:
+        name: the folder's name.
+        movies: columns ``movie``, ``title``, ``genres`` (``Action|Comedy``, or empty); one row per movie,
+            sorted by id.
+        ratings: columns ``user``, ``movie``, ``rating`` (float64, NaN where the file has no such column)
+            and ``time`` (int64, seconds since 1970; absent if not usable); one row per user and movie,
+            sorted by both.
+        rows_read: data rows of the ratings' file.
+        dropped: reason -> rating rows left out; ``rows_read == len(ratings) + sum(dropped.values())``.
+        movies_dropped: reason -> movie rows left out.
+        time_problem: why ``time`` is absent, the sentence to raise when it is needed.
+    """
+
+    name: str
+    movies: pd.DataFrame
+    ratings: pd.DataFrame
+    rows_read: int
+    dropped: dict[str, int]
+    movies_dropped: dict[str, int]
+    time_problem: str | None
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Pairs of user and movie to score, in the file's order.
+
+    Attributes:
+        user_text: users as written in the file, shape ``[pairs]``, object of ``str``.
+        movie_text: movies as written in the file, shape ``[pairs]``, object of ``str``.
+        user: node indices of the users, shape ``[pairs]``, int64.
+        movie: node indices of the movies, shape ``[pairs]``, int64.
+    """
+
+    user_text: npt.NDArray[np.object_]
+    movie_text: npt.NDArray[np.object_]
+    user: Ints
+    movie: Ints
+
+
+def read_tables(root: Path | str, columns: Columns = STANDARD) -> Tables:
+    """Read a folder's movies and ratings, in any of the layouts of ``layouts.py``.
+
+    Rating rows with a blank id or rating, of a movie that the movies' file lacks, and all but the latest of
+    repeated (user, movie) pairs are left out and counted; so are repeated, equal movie rows.
+
+    Args:
+        root: the folder.
+        columns: the columns' names in the files.
+
+    Raises:
+        UserError: a file is missing, malformed or empty, a value cannot be read, a movie is described in
+            two ways, or over 1 % of the rating rows are of unknown movies.
+    """
+    root = Path(root)
+    movies_file, ratings_file = read_layout(root, columns)
+    (movie_ids, movie_rows), (rated_ids, rated_rows) = read_ids([movies_file, ratings_file], MOVIE)
+    ((user_ids, user_rows),) = read_ids([ratings_file], USER)
+    movies, movies_dropped = _clean_movies(movies_file, movie_ids, movie_rows)
+    _check_known(movies_file, ratings_file, movie_ids, rated_ids, rated_rows)
+
+    ratings, dropped, time_problem = _clean_ratings(
+        ratings_file, (user_ids, user_rows), (rated_ids, rated_rows), movie_ids
+    )
+    return Tables(
+        name=root.resolve().name,
+        movies=movies,
+        ratings=ratings,
+        rows_read=ratings_file.rows,
+        dropped=dropped,
+        movies_dropped=movies_dropped,
+        time_problem=time_problem,
+    )
+
+
+def read_pairs(path: Path | str, columns: Columns, users: IdMap, movies: IdMap) -> Pairs:
+    """Read a CSV file of pairs to score; columns other than the two ids are ignored.
+
+    Raises:
+        UserError: the file cannot be read or holds no pair, or an id is unknown.
+    """
+    names = {USER: columns.user, MOVIE: columns.movie}
+    fallback = {MOVIE: STANDARD.movie}
+    file = read_delimited(Path(path), names, required=frozenset(names), fallback=fallback, typed=False)
+    if not file.rows:
+        raise UserError(f"{path} has no rows: one row for each pair of user and movie is wanted.")
+    texts, nodes = {}, {}
+    for column, ids in ((USER, users), (MOVIE, movies)):
+        texts[column] = file.texts(column)
+        nodes[column] = ids.index_of_text(texts[column])
+        unknown = nodes[column] < 0
+        if unknown.any():
+            row = int(np.argmax(unknown))
+            count, of = len(set(texts[column][unknown])), len(set(texts[column]))
+            raise UserError(
+                f"{file.place(row, column)}: {column} {texts[column][row]!r} is unknown ({count} of the {of} "
+                "different ids in this column are): remove such rows, or train on data that holds these ids."
+            )
+    return Pairs(texts[USER], texts[MOVIE], nodes[USER], nodes[MOVIE])
+
+
+def _clean_movies(file: DelimitedTable, ids: IdMap, rows: Ints) -> tuple[pd.DataFrame, dict[str, int]]:
+    """One row per movie, sorted by id, and how many rows were left out for which reason."""
+    if not len(ids):
+        raise UserError(f"{file.path} has no movie rows: get the file again.")
+    frame = pd.DataFrame({"node": rows, "title": "", "genres": ""})
+    if "title" in file:
+        frame["title"] = [text.strip() for text in file.texts("title")]
+    if "genres" in file:
+        genres, codes = np.unique(file.texts("genres"), return_inverse=True)
+        frame["genres"] = np.array([_clean_genres(text) for text in genres], dtype=object)[codes]
+    named = frame[rows >= 0]
+    distinct = named.drop_duplicates()
+    clash = distinct[distinct["node"].duplicated(keep=False)].sort_values("node", kind="stable")
+    if len(clash):
+        first, second = (file.line(int(row)) for row in clash.index[:2])
+        raise UserError(
+            f"{file.path} lines {first} and {second}: {file.names[MOVIE]} {ids.ids[clash['node'].iloc[0]]} "
+            "stands for two different movies: remove one of the lines or give it another id."
+        )
+    movies = distinct.sort_values("node", ignore_index=True)
+    movies["title"] = movies["title"].where(movies["title"] != "", pd.Series(ids.ids).astype(str))
+    movies.insert(0, MOVIE, ids.ids)
+    counts = {"blank_id": len(frame) - len(named), "repeated_movie": len(named) - len(distinct)}
+    return movies.drop(columns="node"), {reason: count for reason, count in counts.items() if count}
+
+
+def _clean_genres(text: str) -> str:
+    return "|".join(genre.strip() for genre in text.split("|") if genre.strip())
+
+
+def _check_known(
+    movies_file: DelimitedTable, ratings_file: DelimitedTable, known: IdMap, rated: IdMap, rows: Ints
+) -> None:
+    """Refuse two files that do not belong together."""
+    unknown = known.index(rated.ids) < 0
+    per_id = np.bincount(rows[rows >= 0], minlength=len(rated))
+    count, total = int(per_id[unknown].sum()), int(per_id.sum())
+    if count <= _MAX_UNKNOWN * total:
+        return
+    first = ", ".join(str(value) for value in rated.ids[unknown][:5]) + ", ..." * bool(unknown.sum() > 5)
+    raise UserError(
+        f"Only {(~unknown).sum()} of the {len(rated)} distinct movie ids in {ratings_file.path} are found in "
+        f"{movies_file.path}: {unknown.sum()} are unknown ({first}), with "
+        f"{count} of {total} rating rows. The two files do not seem to belong together: use two of one data set."
+    )
+
+
+def _clean_ratings(
+    file: DelimitedTable, users: tuple[IdMap, Ints], rated: tuple[IdMap, Ints], movies: IdMap
+) -> tuple[pd.DataFrame, dict[str, int], str | None]:
+    """One row per user and movie, how many rows were left out for which reason, and the time's problem."""
+    user, movie = users[1], np.append(movies.index(rated[0].ids), -1)[rated[1]]
+    rating = read_ratings(file)
+    kept, dropped = _drop(
+        {
+            "blank_id": (user < 0) | (rated[1] < 0),
+            "blank_rating": np.isnan(rating) & ("rating" in file),
+            "unknown_movie": movie < 0,
+        }
+    )
+    if not len(kept):
+        left = f" left, after dropping {dropped}" if dropped else ""
+        raise UserError(f"{file.path} has no rating rows{left}: get the file again.")
+    time, time_problem = read_times(file, kept)
+    last = _last_of_pairs(user[kept], movie[kept], rating[kept], time)
+    if len(last) < len(kept):
+        dropped["repeated_pair"] = len(kept) - len(last)
+    rows = kept[last]
+    ratings = pd.DataFrame({USER: users[0].ids[user[rows]], MOVIE: movies.ids[movie[rows]], "rating": rating[rows]})
+    if time is not None:
+        ratings["time"] = time[last]
+    return ratings, dropped, time_problem
+
+
+def _drop(reasons: dict[str, Mask]) -> tuple[Ints, dict[str, int]]:
+    """The rows to which no reason applies, and how many rows fell to each (a row to the first only)."""
+    keep = np.ones(len(next(iter(reasons.values()))), dtype=bool)
+    dropped = {}
+    for reason, mask in reasons.items():
+        count = int((keep & mask).sum())
+        if count:
+            dropped[reason] = count
+        keep &= ~mask
+    return np.flatnonzero(keep), dropped
+
+
+def _last_of_pairs(user: Ints, movie: Ints, rating: Floats, time: Ints | None) -> Ints:
+    """The rows sorted by (user, movie); of repeated pairs the one with the latest (time, rating)."""
+    pair = user * (movie.max() + 1) + movie
+    if (pair[1:] > pair[:-1]).all():
+        return np.arange(len(pair))
+    order = np.lexsort((rating, pair) if time is None else (rating, time, pair))
+    last: Ints = order[np.append(np.diff(pair[order]) > 0, True)]
+    return last

@@ -1,0 +1,106 @@
+"""The LightningModule: loss, metrics and optimiser around the encoder and the classifier."""
+
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch_geometric.data import HeteroData
+from torchmetrics import MetricCollection
+from torchmetrics.classification import BinaryAUROC, BinaryAveragePrecision
+
+from lightning_lp.data.schema import MOVIE, RATES, USER
+from lightning_lp.model.classifier import DotProductClassifier
+from lightning_lp.model.encoder import HeteroEncoder
+
+
+class LinkPredictionModule(pl.LightningModule):
+    """Predicts links of users and movies: embeddings, heterogeneous GraphSAGE, dot product.
+
+    Trained with binary cross entropy on links and sampled negatives. Logs ``train/loss`` and, over all labels of
+    a split, ``val/loss``, ``val/auroc`` and ``val/average_precision`` (``test/...`` likewise).
+
+    Args:
+        num_users: number of user nodes. The command line takes it from the data.
+        num_movies: number of movie nodes. From the data, too.
+        num_features: width of the movies' features. From the data, too.
+        num_layers: number of GraphSAGE layers. The command line takes the number of hops sampled.
+        hidden_channels: width of embeddings and layers.
+        lr: Adam's learning rate.
+        weight_decay: Adam's L2 penalty.
+    """
+
+    def __init__(
+        self,
+        num_users: int,
+        num_movies: int,
+        num_features: int,
+        num_layers: int = 2,
+        hidden_channels: int = 64,
+        lr: float = 3e-3,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters(logger=False)
+        self.encoder = HeteroEncoder(num_users, num_movies, num_features, hidden_channels, num_layers)
+        self.classifier = DotProductClassifier()
+        metrics = MetricCollection({"auroc": BinaryAUROC(), "average_precision": BinaryAveragePrecision()})
+        self.val_metrics = metrics.clone(prefix="val/")
+        self.test_metrics = metrics.clone(prefix="test/")
+
+    def forward(self, batch: HeteroData) -> Tensor:
+        """Scores the links of a mini-batch: [num_labels] float32 logits."""
+        z_dict = self.encoder(
+            batch.node_id_dict,
+            batch.collect("x", allow_empty=True),
+            batch.edge_index_dict,
+            batch.num_sampled_nodes_dict,
+            batch.num_sampled_edges_dict,
+        )
+        logits: Tensor = self.classifier(z_dict[USER], z_dict[MOVIE], batch[RATES].edge_label_index)
+        return logits
+
+    def training_step(self, batch: HeteroData, batch_idx: int) -> Tensor:
+        """Mean binary cross entropy of a batch."""
+        loss, _ = self._step(batch, "train")
+        self.log("train/loss_step", loss, batch_size=batch[RATES].edge_label.numel())
+        return loss
+
+    def validation_step(self, batch: HeteroData, batch_idx: int) -> None:
+        """Adds a batch to the validation metrics."""
+        self._evaluate(batch, "val", self.val_metrics)
+
+    def test_step(self, batch: HeteroData, batch_idx: int) -> None:
+        """Adds a batch to the test metrics."""
+        self._evaluate(batch, "test", self.test_metrics)
+
+    def predict_step(self, batch: HeteroData, batch_idx: int) -> tuple[Tensor, Tensor]:
+        """The number of each pair of a batch and the probability of its link, [num_labels] each."""
+        return batch[RATES].input_id, self(batch).sigmoid()
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Adam over all parameters."""
+        return torch.optim.Adam(self.parameters(), lr=self.hparams["lr"], weight_decay=self.hparams["weight_decay"])
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Lets the data refuse a checkpoint that was trained on other data.
+
+        Lightning restores weights before data: a size mismatch would come before the reason for it.
+        """
+        data = getattr(self._trainer, "datamodule", None)
+        state = checkpoint.get(type(data).__qualname__)
+        if data is not None and state is not None:
+            data.load_state_dict(state)
+
+    def _step(self, batch: HeteroData, stage: str) -> tuple[Tensor, Tensor]:
+        logits = self(batch)
+        loss = F.binary_cross_entropy_with_logits(logits, batch[RATES].edge_label)
+        self.log(f"{stage}/loss", loss, batch_size=logits.numel(), on_step=False, on_epoch=True, sync_dist=True)
+        return loss, logits
+
+    def _evaluate(self, batch: HeteroData, stage: str, metrics: MetricCollection) -> None:
+        _, logits = self._step(batch, stage)
+        # Probabilities: given logits, torchmetrics guesses batch by batch whether they are any.
+        metrics.update(logits.sigmoid(), batch[RATES].edge_label.long())
+        self.log_dict(metrics, batch_size=logits.numel(), on_step=False, on_epoch=True)

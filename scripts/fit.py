@@ -1,0 +1,21 @@
+"""Trains a model, then tests its best checkpoint: ``python scripts/fit.py [flags of lightning-lp fit]``."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from lightning_lp.__main__ import run
+
+DEFAULTS = Path(__file__).parent / "configs" / "default.yaml"
+
+
+def fit(args: Sequence[str] | None = None) -> None:
+    """Runs ``fit`` with ``configs/default.yaml``, changed by the flags given, and ``test`` after it."""
+    from lightning_lp.cli import main
+
+    cli = main(["fit", "--config", str(DEFAULTS), *(sys.argv[1:] if args is None else args)])
+    cli.trainer.test(cli.model, datamodule=cli.datamodule, ckpt_path=cli.best_checkpoint)
+
+
+if __name__ == "__main__":
+    run(fit)

@@ -1,0 +1,168 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from torch_geometric.data import HeteroData
+from torch_geometric.transforms import RandomLinkSplit
+
+from lightning_lp.data.schema import MOVIE, RATES, REV_RATES, USER
+from lightning_lp.data.split import LinkSplit, sample_non_links, split_links
+from lightning_lp.errors import UserError
+from tests.graphs import graphs, make_graph, pairs, random_links
+
+STRATEGIES = st.sampled_from(["random", "temporal", "leave_last_out"])
+
+
+def held_out(graph: HeteroData) -> torch.Tensor:
+    return graph[RATES].edge_label_index[:, graph[RATES].edge_label > 0]
+
+
+def non_links(graph: HeteroData) -> torch.Tensor:
+    return graph[RATES].edge_label_index[:, graph[RATES].edge_label == 0]
+
+
+def try_split(data: HeteroData, strategy: str, **settings: float) -> LinkSplit:
+    """A split, or no test case where the graph is too small or too dense for it."""
+    try:
+        return split_links(data, strategy, **settings)
+    except UserError:
+        assume(False)
+        raise
+
+
+@given(graphs(min_links=12), STRATEGIES, st.sampled_from([0.0, 0.3]), st.integers(0, 9))
+def test_laws_hold_for_every_strategy(data, strategy, disjoint, seed):
+    split = try_split(
+        data, strategy, num_val=0.2, num_test=0.1, disjoint_train_ratio=disjoint, neg_sampling_ratio=0.5, seed=seed
+    )
+    everything = pairs(data[RATES].edge_index)
+    train, val, test = pairs(split.train_links), pairs(held_out(split.val)), pairs(held_out(split.test))
+    # The parts are disjoint and together the whole.
+    assert train | val | test == everything
+    assert len(train) + len(val) + len(test) == len(everything)
+    # What carries messages where.
+    messages, supervision = pairs(split.train[RATES].edge_index), pairs(split.train[RATES].edge_label_index)
+    assert messages | supervision == train
+    assert len(supervision) == (int(disjoint * len(train)) or len(train))
+    assert messages.isdisjoint(supervision) if disjoint else messages == supervision == train
+    assert pairs(split.val[RATES].edge_index) == train
+    assert pairs(split.test[RATES].edge_index) == train | val
+    # No link is held out and carries messages, in either direction.
+    for graph in (split.val, split.test):
+        assert pairs(held_out(graph)).isdisjoint(pairs(graph[RATES].edge_index))
+    for graph in (split.train, split.val, split.test):
+        assert pairs(graph[REV_RATES].edge_index.flip(0)) == pairs(graph[RATES].edge_index)
+    # Non-links are true ones of the whole graph, distinct over both parts, as many as asked for.
+    negatives = [non_links(split.val), non_links(split.test)]
+    assert [n.size(1) for n in negatives] == [int(0.5 * len(part)) for part in (val, test)]
+    assert len(pairs(negatives[0]) | pairs(negatives[1])) == sum(n.size(1) for n in negatives)
+    assert (pairs(negatives[0]) | pairs(negatives[1])).isdisjoint(everything)
+
+
+@given(graphs(min_links=12), STRATEGIES, st.integers(0, 9))
+def test_same_settings_same_split_whatever_the_global_state(data, strategy, seed):
+    first = try_split(data, strategy, neg_sampling_ratio=0.5, seed=seed)
+    torch.rand(3), np.random.random(3)
+    assert split_links(data, strategy, neg_sampling_ratio=0.5, seed=seed).fingerprint == first.fingerprint
+
+
+def test_the_fingerprint_tells_splits_apart():
+    data = make_graph(random_links(30, 30, 300, seed=0), 30, 30)
+    settings = [{}, {"seed": 1}, {"num_val": 0.2}, {"disjoint_train_ratio": 0.0}, {"neg_sampling_ratio": 1.0}]
+    assert len({split_links(data, **chosen).fingerprint for chosen in settings}) == len(settings)
+
+
+def test_temporal_holds_out_the_latest_links():
+    data = make_graph(random_links(30, 30, 300, seed=0), 30, 30)
+    data[RATES].time = torch.randperm(300)
+    split = split_links(data, "temporal", num_val=0.2, num_test=0.1)
+    time = dict(zip(map(tuple, data[RATES].edge_index.t().tolist()), data[RATES].time.tolist(), strict=True))
+    times = [
+        sorted(time[p] for p in pairs(part)) for part in (split.train_links, held_out(split.val), held_out(split.test))
+    ]
+    assert times == [list(range(210)), list(range(210, 270)), list(range(270, 300))]
+
+
+def test_leave_last_out_takes_the_last_two_of_users_with_three():
+    links = torch.tensor([[0, 0, 0, 0, 1, 1, 2, 2, 2], [0, 1, 2, 3, 0, 1, 4, 5, 6]])
+    data = make_graph(links, 3, 8)
+    data[RATES].time = torch.tensor([40, 10, 30, 20, 1, 2, 5, 6, 7])
+    split = split_links(data, "leave_last_out", disjoint_train_ratio=0.0)
+    assert pairs(held_out(split.test)) == {(0, 0), (2, 6)}
+    assert pairs(held_out(split.val)) == {(0, 2), (2, 5)}
+    assert {(1, 0), (1, 1)} <= pairs(split.train_links)
+
+
+def test_sizes_are_those_of_pyg():
+    data = make_graph(random_links(40, 50, 777, seed=0), 40, 50)
+    theirs = RandomLinkSplit(
+        num_val=0.1,
+        num_test=0.1,
+        disjoint_train_ratio=0.3,
+        neg_sampling_ratio=2.0,
+        add_negative_train_samples=False,
+        edge_types=RATES,
+        rev_edge_types=REV_RATES,
+    )(data)
+    ours = split_links(data)
+    for mine, its in zip((ours.train, ours.val, ours.test), theirs, strict=True):
+        for key in ("edge_index", "edge_label_index", "edge_label"):
+            assert mine[RATES][key].shape == its[RATES][key].shape
+            assert mine[RATES][key].dtype == its[RATES][key].dtype
+        assert mine[RATES].edge_label.sum() == its[RATES].edge_label.sum()
+        assert mine[REV_RATES].edge_index.shape == its[REV_RATES].edge_index.shape
+
+
+def test_labels_are_mixed():
+    split = split_links(make_graph(random_links(60, 60, 1000, seed=0), 60, 60))
+    assert 0.2 < split.val[RATES].edge_label[:100].mean() < 0.5
+
+
+def test_non_links_are_uniform():
+    links = torch.tensor([[0, 0, 1], [0, 2, 1]])  # leaves (0, 1), (1, 0), (1, 2)
+    rng = np.random.default_rng(0)
+    drawn = torch.cat([sample_non_links(links, 2, 3, 1, rng) for _ in range(3000)], dim=1)
+    counts = {pair: int((drawn.t() == torch.tensor(pair)).all(dim=1).sum()) for pair in pairs(drawn)}
+    assert counts.keys() == {(0, 1), (1, 0), (1, 2)}
+    assert all(900 < count < 1100 for count in counts.values())
+
+
+def test_every_non_link_can_be_drawn():
+    links = random_links(7, 9, 50, seed=1)
+    drawn = sample_non_links(links, 7, 9, 13, np.random.default_rng(0))
+    assert pairs(drawn) | pairs(links) == {(u, m) for u in range(7) for m in range(9)}
+
+
+@pytest.mark.parametrize(
+    ("num_links", "settings", "message"),
+    [
+        (9, {}, "leaves none for validation"),
+        (40, {"num_test": 0.0}, "leaves none for test"),
+        (40, {"num_val": 0.8, "num_test": 0.2}, "leaves none for training"),
+        (40, {"num_val": 0.8, "num_test": 0.4}, "leave some links for training"),
+        (40, {"num_val": -0.1}, "at least 0"),
+        (95, {}, "only 5 have none"),
+        (40, {"disjoint_train_ratio": 0.01}, "leaves none to score"),
+        (40, {"neg_sampling_ratio": 0.1}, "eval_neg_sampling_ratio"),
+    ],
+)
+def test_impossible_splits_are_refused(num_links, settings, message):
+    data = make_graph(random_links(10, 10, num_links, seed=0), 10, 10)
+    with pytest.raises(UserError, match=message):
+        split_links(data, **settings)
+
+
+def test_without_times_there_is_no_temporal_split():
+    data = make_graph(random_links(10, 10, 40, seed=0), 10, 10)
+    del data[RATES].time
+    with pytest.raises(UserError, match="time of each rating"):
+        split_links(data, "temporal")
+
+
+def test_nodes_and_features_are_shared_not_copied():
+    data = make_graph(random_links(10, 10, 40, seed=0), 10, 10)
+    split = split_links(data)
+    for graph in (split.train, split.val, split.test):
+        assert graph[MOVIE].x.data_ptr() == data[MOVIE].x.data_ptr()
+        assert graph[USER].num_nodes == 10

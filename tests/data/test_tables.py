@@ -1,0 +1,207 @@
+import random
+import time as clock
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from lightning_lp.data.ids import IdMap
+from lightning_lp.data.layouts import STANDARD
+from lightning_lp.data.schema import Columns
+from lightning_lp.data.tables import Tables, read_pairs, read_tables
+from lightning_lp.errors import UserError
+
+MOVIES = ["movieId,title,genres", "1,A,Drama", "2,B,War|Drama", "3,C,"]
+RATINGS = ["userId,movieId,rating,timestamp", "7,2,4.5,30", "7,1,0,20", "5,1,3,10"]
+
+
+@pytest.fixture
+def read(tmp_path):
+    def read_lines(movies: list[str] = MOVIES, ratings: list[str] = RATINGS, columns: Columns = STANDARD) -> Tables:
+        (tmp_path / "movies.csv").write_text("\n".join(movies))
+        (tmp_path / "ratings.csv").write_text("\n".join(ratings))
+        return read_tables(tmp_path, columns)
+
+    return read_lines
+
+
+def rows(frame: pd.DataFrame) -> list[list]:
+    return frame.to_numpy(dtype=object).tolist()
+
+
+def check_equal(one: Tables, other: Tables) -> None:
+    pd.testing.assert_frame_equal(one.movies, other.movies)
+    pd.testing.assert_frame_equal(one.ratings, other.ratings)
+    assert one.dropped == other.dropped
+    assert one.movies_dropped == other.movies_dropped
+
+
+def test_plain(read, tmp_path):
+    tables = read()
+    assert tables.name == tmp_path.name
+    assert list(tables.movies) == ["movie", "title", "genres"]
+    assert rows(tables.movies) == [[1, "A", "Drama"], [2, "B", "War|Drama"], [3, "C", ""]]
+    assert list(tables.ratings) == ["user", "movie", "rating", "time"]
+    assert rows(tables.ratings) == [[5, 1, 3.0, 10], [7, 1, 0.0, 20], [7, 2, 4.5, 30]]
+    assert [str(kind) for kind in tables.ratings.dtypes] == ["int64", "int64", "float64", "int64"]
+    assert (tables.rows_read, tables.dropped, tables.movies_dropped, tables.time_problem) == (3, {}, {}, None)
+
+
+def test_only_ids_are_required(read):
+    tables = read(["movieId", "2", "1"], ["movieId,userId", "2,7"])
+    assert rows(tables.movies) == [[1, "1", ""], [2, "2", ""]]
+    assert list(tables.ratings) == ["user", "movie", "rating"]
+    assert tables.ratings.rating.isna().all()
+    assert "no column timestamp" in tables.time_problem
+    assert "--data.time_column" in tables.time_problem
+
+
+def test_renamed_columns(read):
+    columns = Columns(user="u", movie="m", rating="r", time="t", title="name", genres="kinds")
+    renamed = read(["m,name,kinds", *MOVIES[1:]], ["u,m,r,t", *RATINGS[1:]], columns)
+    check_equal(renamed, read())
+    with pytest.raises(UserError, match=r"movies\.csv and .*ratings\.csv line 1: no column m .* --data\.movie_column"):
+        read(columns=Columns(movie="m"))
+    with pytest.raises(UserError, match=r"ratings\.csv line 1: no column when .* --data\.time_column"):
+        read(columns=Columns(time="when"))
+
+
+def test_rows_dropped_and_counted(read):
+    many = [f"{user},1,1,1" for user in range(1000, 1300)]
+    odd = [",1,1,1", "1,,1,1", ",,,", "1,1,,1", "1,9,1,1", "7,2,5,29", "7,2,3,30", "7,2,4.5,30"]
+    tables = read([*MOVIES, "2,B,War|Drama", ",X,"], [*RATINGS, *odd, *many])
+    assert tables.dropped == {"blank_id": 3, "blank_rating": 1, "unknown_movie": 1, "repeated_pair": 3}
+    assert tables.movies_dropped == {"blank_id": 1, "repeated_movie": 1}
+    assert tables.rows_read == len(tables.ratings) + 8 == 311
+    assert rows(tables.ratings)[2] == [7, 2, 4.5, 30]
+
+
+def test_repeats_without_time_keep_the_highest_rating(read):
+    tables = read(ratings=["userId,movieId,rating", "1,1,2", "1,1,5", "1,1,3"])
+    assert rows(tables.ratings) == [[1, 1, 5.0]]
+
+
+cell = st.sampled_from(["1", "2", "3", "3.0", "", "NA"])
+rating_row = st.tuples(cell, cell, st.sampled_from(["1", "2.5", "", "0"]), st.sampled_from(["1", "2", ""]))
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(rating_row, min_size=1, max_size=12), st.randoms(use_true_random=False))
+def test_order_of_rows_changes_nothing(read, cells, shuffler: random.Random):
+    lines = [",".join(row) for row in cells] + ["1,1,1,1"]
+    movies = [*MOVIES[1:], MOVIES[1]]
+    tables = read([MOVIES[0], *movies], [RATINGS[0], *lines])
+    assert tables.rows_read == len(lines) == len(tables.ratings) + sum(tables.dropped.values())
+    assert not tables.ratings.duplicated(["user", "movie"]).any()
+    shuffler.shuffle(lines)
+    shuffler.shuffle(movies)
+    check_equal(read([MOVIES[0], *movies], [RATINGS[0], *lines]), tables)
+
+
+@pytest.mark.parametrize(
+    ("times", "seconds"),
+    [
+        (["2001-09-09 01:46:40", "2001-09-09T01:46:41Z", "2001-09-09"], [10**9, 10**9 + 1, 999993600]),
+        (["1e9", "1000000001.7", " 5"], [10**9, 10**9 + 1, 5]),
+    ],
+)
+def test_times_as_text(read, times, seconds):
+    ratings = [RATINGS[0], *(f"{user},1,1,{time}" for user, time in enumerate(times))]
+    tables = read(ratings=ratings)
+    assert tables.time_problem is None
+    assert tables.ratings.time.tolist() == seconds
+    assert tables.ratings.time.dtype == np.int64
+
+
+@pytest.mark.parametrize("good", ["5", "2001-09-09"])
+@pytest.mark.parametrize("bad", ["", "NA", "http://x.org/y", "inf"])
+def test_time_problem_names_the_cell(read, good, bad):
+    tables = read(ratings=[RATINGS[0], ",1,1,x", f"1,1,1,{good}", f"2,1,1,{bad}"])
+    assert f"ratings.csv line 4, column timestamp: '{bad}' found" in tables.time_problem
+    assert list(tables.ratings) == ["user", "movie", "rating"]
+    assert len(tables.ratings) == 2
+
+
+@pytest.mark.parametrize("value", ["good", "inf", "-inf", "1e999", "0x1", "3;5", "1_0", "infinity"])
+def test_rating_is_a_finite_number(read, value):
+    with pytest.raises(
+        UserError, match=rf"ratings\.csv line 5, column rating: '{value}' found, a finite number wanted"
+    ):
+        read(ratings=[*RATINGS, f"1,1,{value},1", "1,2,x,1"])
+
+
+@pytest.mark.parametrize(
+    ("movies", "ratings", "message"),
+    [
+        (MOVIES[:1], RATINGS, r"movies\.csv has no movie rows"),
+        ([MOVIES[0], ",A,"], RATINGS, r"movies\.csv has no movie rows"),
+        (MOVIES, RATINGS[:1], r"ratings\.csv has no rating rows:"),
+        (MOVIES, [RATINGS[0], ",1,1,1"], r"ratings\.csv has no rating rows left, after dropping .*blank_id"),
+        ([*MOVIES, "1,A,War"], RATINGS, r"movies\.csv lines 2 and 5: movieId 1 stands for two different movies"),
+    ],
+)
+def test_refused(read, movies, ratings, message):
+    with pytest.raises(UserError, match=message):
+        read(movies, ratings)
+
+
+def test_few_unknown_movies_are_dropped_many_refused(read):
+    known = [f"{user},1,1,1" for user in range(99)]
+    assert read(ratings=[RATINGS[0], *known, "1,8,1,1"]).dropped == {"unknown_movie": 1}
+    with pytest.raises(UserError) as error:
+        read(ratings=[RATINGS[0], *known, "1,8,1,1", "2,9,1,1"])
+    for part in (
+        "Only 1 of the 3",
+        "ratings.csv",
+        "movies.csv",
+        "2 are unknown (8, 9)",
+        "2 of 101",
+        "not seem to belong",
+    ):
+        assert part in str(error.value)
+
+
+def test_ids_of_both_files_are_text_if_one_is(read):
+    tables = read(["movieId,title", "007,Bond", "x,X"], ["userId,movieId", "1,007"])
+    assert tables.ratings.movie.tolist() == ["007"]
+    assert tables.movies.movie.tolist() == ["007", "x"]
+
+
+def test_movielens_is_read_whole_and_fast(movielens):
+    start = clock.perf_counter()
+    tables = read_tables(movielens)
+    assert clock.perf_counter() - start < 2  # 0.1 s when nothing else runs
+    assert (tables.ratings.user.nunique(), len(tables.movies), len(tables.ratings)) == (610, 9742, 100836)
+    assert (tables.dropped, tables.movies_dropped, tables.time_problem) == ({}, {}, None)
+    plain = pd.read_csv(movielens / "ratings.csv").sort_values(["userId", "movieId"], ignore_index=True)
+    np.testing.assert_array_equal(tables.ratings.to_numpy(), plain.to_numpy())
+
+
+def pairs_file(tmp_path, *lines):
+    path = tmp_path / "pairs.csv"
+    path.write_text("\n".join(["note,movieId,userId", *lines]))
+    return path, Columns(), IdMap.from_values([5, 7]), IdMap.from_values([1, 2, 3])
+
+
+def test_pairs_keep_order_repeats_and_text(tmp_path):
+    pairs = read_pairs(*pairs_file(tmp_path, "x,3,7.0", "y,1,5", "x,3,7.0"))
+    assert pairs.user_text.tolist() == ["7.0", "5", "7.0"]
+    assert pairs.movie_text.tolist() == ["3", "1", "3"]
+    assert pairs.user.tolist() == [1, 0, 1]
+    assert pairs.movie.tolist() == [2, 0, 2]
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (["x,1,5", "x,9,5", "x,8,5", "x,9,5"], r"line 3, column movieId: movie '9' is unknown \(2 of the 3"),
+        (["x,1,"], r"line 2, column userId: user '' is unknown \(1 of the 1"),
+        ([], r"pairs\.csv has no rows"),
+        (["1,5"], r"pairs\.csv line 2: 3 fields wanted, 2 found"),
+    ],
+)
+def test_pairs_refused(tmp_path, lines, message):
+    with pytest.raises(UserError, match=message):
+        read_pairs(*pairs_file(tmp_path, *lines))

@@ -1,0 +1,40 @@
+"""Small graphs that tests are made of."""
+
+import numpy as np
+import torch
+from hypothesis import strategies as st
+from torch_geometric.data import HeteroData
+
+from lightning_lp.data.schema import MOVIE, RATES, REV_RATES, USER
+
+
+def make_graph(links: torch.Tensor, num_users: int, num_movies: int) -> HeteroData:
+    """A graph with these links, in this order, with times that follow their order."""
+    data = HeteroData()
+    data[USER].node_id = torch.arange(num_users)
+    data[MOVIE].node_id = torch.arange(num_movies)
+    data[MOVIE].x = torch.eye(num_movies, 3)
+    data[RATES].edge_index = links
+    data[RATES].time = torch.arange(links.size(1))
+    data[REV_RATES].edge_index = links.flip(0)
+    return data
+
+
+def random_links(num_users: int, num_movies: int, num_links: int, seed: int) -> torch.Tensor:
+    """Distinct pairs, sorted by user, then movie."""
+    key = np.random.default_rng(seed).choice(num_users * num_movies, num_links, replace=False)
+    return torch.from_numpy(np.stack(np.divmod(np.sort(key), num_movies)))
+
+
+@st.composite
+def graphs(draw: st.DrawFn, min_links: int = 1) -> HeteroData:
+    """Random graphs from sparse to nearly full."""
+    num_users, num_movies = draw(st.integers(2, 12)), draw(st.integers(2, 12))
+    num_links = draw(st.integers(min(min_links, num_users * num_movies - 1), num_users * num_movies - 1))
+    links = random_links(num_users, num_movies, num_links, draw(st.integers(0, 1000)))
+    return make_graph(links, num_users, num_movies)
+
+
+def pairs(edge_index: torch.Tensor) -> set[tuple[int, int]]:
+    """The columns of [2, n] as a set."""
+    return set(map(tuple, edge_index.t().tolist()))
