@@ -59,7 +59,7 @@ class LinkPredictionCLI(LightningCLI):
                 "checkpoint.filename": "{epoch}-{step}",
                 "early_stopping.monitor": MONITOR,
                 "early_stopping.mode": "max",
-                "early_stopping.patience": 3,
+                "early_stopping.patience": 4,
             }
         )
         parser.link_arguments("seed_everything", "data.seed", compute_fn=int)

@@ -69,7 +69,7 @@ def build_graph(tables: Tables, min_rating: float | None = None) -> RatingGraph:
     users = IdMap.from_values(ratings.user.to_numpy()[is_link])
     pairs = np.stack([users.index(ratings.user.to_numpy()), movies.index(ratings.movie.to_numpy())])
     genres = tables.movies.genres.tolist()
-    vocabulary, x = _multi_hot(genres)
+    vocabulary, x = multi_hot(genres)
 
     data = HeteroData()
     data[USER].node_id = torch.arange(len(users))
@@ -97,7 +97,8 @@ def genre_names(genres: str) -> list[str]:
     return [name for part in genres.split("|") if (name := part.strip())]
 
 
-def _multi_hot(genres: list[str]) -> tuple[list[str], Tensor]:
+def multi_hot(genres: list[str]) -> tuple[list[str], Tensor]:
+    """The genres of all movies, sorted, and [num_movies, num_genres] float32, 1 where a movie has a genre."""
     names = pd.Series([genre_names(text) for text in genres], dtype=object).explode().dropna()
     vocabulary = sorted(names.unique())
     x = torch.zeros(len(genres), len(vocabulary))

@@ -39,7 +39,7 @@ class LinkPredictionModule(pl.LightningModule):
         num_layers: int = 2,
         hidden_channels: int = 64,
         lr: float = 3e-3,
-        weight_decay: float = 0.0,
+        weight_decay: float = 3e-5,
     ) -> None:
         super().__init__()
         self.save_hyperparameters(logger=False)

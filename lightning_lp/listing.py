@@ -1,0 +1,116 @@
+"""Lists of movies for people and programs: a table, JSON, CSV, or one file for all users."""
+
+import csv
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from lightning_lp.errors import UserError
+from lightning_lp.topk import Recommendation
+
+Format = Literal["table", "json", "csv"]
+
+_HEADER = ("rank", "movieId", "title", "genres", "score")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""How a cell begins that a spreadsheet would run."""
+
+
+def print_list(movies: Sequence[Recommendation], form: Format) -> None:
+    """Prints a list of movies to standard output."""
+    if form == "json":
+        rows = [(*movie[:3], list(movie.genres), movie.score) for movie in movies]
+        print(json.dumps([dict(zip(_HEADER, row, strict=True)) for row in rows], indent=2))
+    elif form == "csv":
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerow(_HEADER)
+        for rank, movie_id, title, genres, score in movies:
+            writer.writerow([rank, movie_id, _no_formula(title), _no_formula("|".join(genres)), f"{score:.6f}"])
+    else:
+        shown = ((str(m.rank), str(m.movie_id), m.title, ", ".join(m.genres), f"{m.score:.4f}") for m in movies)
+        print_table(_HEADER, shown)
+
+
+def print_table(header: Sequence[str], rows: Iterable[Sequence[str]], *, stderr: bool = False) -> None:
+    """Prints a table as wide as the terminal; what a cell holds is shown, never obeyed."""
+    table = Table()
+    for name in header:
+        numeric = name in ("rank", "score")
+        table.add_column(name, justify="right" if numeric else "left", no_wrap=numeric, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(_escaped(cell)) for cell in row))
+    Console(stderr=stderr).print(table)
+
+
+def write_chunks(path: Path, chunks: Iterable[pd.DataFrame]) -> int:
+    """Writes the chunks of one table to a ``.parquet`` or ``.csv`` file, whole or not at all.
+
+    Returns:
+        The number of rows.
+
+    Raises:
+        UserError: the file has another suffix, or cannot be written.
+    """
+    if path.suffix not in (".parquet", ".csv"):
+        raise UserError(f"--out {path}: a file name that ends in .parquet or .csv is wanted")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _replacing(path) as partial:
+            return _write_parquet(partial, chunks) if path.suffix == ".parquet" else _write_csv(partial, chunks)
+    except OSError as error:
+        raise UserError(f"--out {path} cannot be written: {error}") from error
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """A file that takes the place of ``path`` if all goes well, and is removed if not."""
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        yield partial
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _write_parquet(path: Path, chunks: Iterable[pd.DataFrame]) -> int:
+    rows, writer = 0, None
+    try:
+        for chunk in chunks:
+            table = pa.Table.from_pandas(chunk, schema=writer and writer.schema, preserve_index=False)
+            writer = writer or pq.ParquetWriter(path, table.schema)
+            writer.write_table(table)
+            rows += len(chunk)
+    finally:
+        if writer is not None:
+            writer.close()
+    return rows
+
+
+def _write_csv(path: Path, chunks: Iterable[pd.DataFrame]) -> int:
+    rows = 0
+    with path.open("w", encoding="utf-8", newline="") as file:
+        for chunk in chunks:
+            guarded: dict[str, Any] = {column: chunk[column].map(_no_formula) for column in ("title", "genres")}
+            chunk.assign(**guarded).to_csv(file, index=False, header=rows == 0, float_format="%.6f", lineterminator="\n")
+            rows += len(chunk)
+    return rows
+
+
+def _no_formula(text: str) -> str:
+    """The text, after an apostrophe if a spreadsheet would take it for a formula."""
+    return f"'{text}" if text.startswith(_FORMULA) else text
+
+
+def _escaped(text: str) -> str:
+    """The text with ``\\x1b`` and the like for characters that steer a terminal or cannot be seen."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

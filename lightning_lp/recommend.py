@@ -1,0 +1,274 @@
+"""Recommends movies from a checkpoint alone: neither the CSV files nor training are needed."""
+
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch_geometric.data import HeteroData
+
+from lightning_lp.data.datamodule import MovieLensDataModule
+from lightning_lp.data.graph import genre_names, multi_hot
+from lightning_lp.data.ids import IdMap
+from lightning_lp.data.schema import MOVIE, NO_GENRES, RATES, REV_RATES, USER
+from lightning_lp.errors import UserError
+from lightning_lp.evaluation.embed import embed_all
+from lightning_lp.model.module import LinkPredictionModule
+from lightning_lp.topk import Recommendation, best, dot_products, probability
+
+
+class Recommender:
+    """A trained model with every node embedded: messages are all known links, those once held out included.
+
+    Ids are taken as a user types them: ``1``, ``"1"`` and ``"1.0"`` are one id.
+
+    Args:
+        module: the trained model.
+        state: ids, titles, genres and links, as ``MovieLensDataModule.state_dict()`` gives them.
+
+    Attributes:
+        users: ids of the users, in the order of ``user_embeddings`` [num_users, d] float32.
+        movies: ids of the movies, in the order of ``movie_embeddings`` [num_movies, d] float32, ``titles`` and
+            ``genres``.
+        seen_offsets: [num_users + 1] int64; user ``u`` has rated
+            ``seen_movies[seen_offsets[u]:seen_offsets[u + 1]]``, too low to be a link or not.
+
+    Raises:
+        UserError: the model's vectors are not finite numbers.
+    """
+
+    def __init__(self, module: LinkPredictionModule, state: dict[str, Any]) -> None:
+        self.users, self.movies = IdMap.from_state(state["users"]), IdMap.from_state(state["movies"])
+        self.titles: list[str] = state["titles"]
+        self.genres = [tuple(name for name in genre_names(text) if name != NO_GENRES) for text in state["genres"]]
+        seen = torch.cat([state["links"], state["below_min_rating"]], dim=1).numpy()
+        counts = np.bincount(seen[0], minlength=len(self.users))
+        self.seen_offsets = np.append(0, np.cumsum(counts))
+        self.seen_movies = seen[1, np.lexsort(seen[::-1])].astype(np.int64)
+        self._encoder = module.encoder
+        self.user_embeddings, self.movie_embeddings = self._embed_all(module, self._graph(state))
+        if not (np.isfinite(self.user_embeddings).all() and np.isfinite(self.movie_embeddings).all()):
+            raise UserError("the model's vectors are not finite numbers: its training diverged, train it again")
+
+    @classmethod
+    def load(cls, path: Path | str) -> "Recommender":
+        """Loads a checkpoint file, or the best checkpoint of a run folder.
+
+        Raises:
+            UserError: there is no such file, or it is damaged or not a checkpoint of ``lightning_lp``.
+        """
+        path = find_checkpoint(path)
+        try:
+            checkpoint = torch.load(path, weights_only=True, map_location="cpu")
+            hparams = checkpoint["hyper_parameters"]
+            module = LinkPredictionModule(**{name: hparams[name] for name in hparams if not name.startswith("_")})
+            module.load_state_dict(checkpoint["state_dict"])
+            state = checkpoint[MovieLensDataModule.__qualname__]
+        except Exception as error:  # torch.load raises whatever the bytes lead it to
+            raise UserError(f"{path} is not a checkpoint of lightning_lp, or is damaged: give another") from error
+        return cls(module, state)
+
+    def recommend(self, user: int | str, k: int = 10) -> list[Recommendation]:
+        """The ``k`` movies that the user has not rated and most likely would, or all that are left.
+
+        Raises:
+            UserError: the user is unknown, or ``k`` is less than 1.
+        """
+        index = _known(self.users, [user], "user", "; for a new user give movies instead, with --liked")[0]
+        scores = dot_products(self.user_embeddings[[index]], self.movie_embeddings)[0]
+        return self._listed(scores, self._seen(index), k, probability)
+
+    def recommend_all(self, k: int = 10, chunk: int = 256) -> Iterator[pd.DataFrame]:
+        """As :meth:`recommend` for all users, in chunks: memory grows with ``chunk`` x movies.
+
+        Yields:
+            For ``chunk`` users at a time a table of ``userId``, ``rank``, ``movieId``, ``title``, ``genres``
+            (separated by ``|``) and ``score`` (float32).
+
+        Raises:
+            UserError: ``k`` is less than 1.
+        """
+        _check_k(k)
+        titles = np.array(self.titles, dtype=object)
+        genres = np.array(["|".join(names) for names in self.genres], dtype=object)
+        for start in range(0, len(self.users), chunk):
+            scores = dot_products(self.user_embeddings[start : start + chunk], self.movie_embeddings)
+            top = [best(row, self._seen(start + i), k) for i, row in enumerate(scores)]
+            movie, counts = np.concatenate(top), np.array([len(movies) for movies in top])
+            user = np.repeat(np.arange(len(top)), counts)
+            yield pd.DataFrame(
+                {
+                    "userId": self.users.ids[start + user],
+                    "rank": np.arange(len(movie)) - np.repeat(np.cumsum(counts) - counts, counts) + 1,
+                    "movieId": self.movies.ids[movie],
+                    "title": titles[movie],
+                    "genres": genres[movie],
+                    "score": probability(scores[user, movie]),
+                }
+            )
+
+    def recommend_new(self, liked: Sequence[int | str], k: int = 10, seen: Sequence[int | str] = ()) -> list[Recommendation]:
+        """Recommends to a user that the model never saw.
+
+        Args:
+            liked: ids of movies that the user likes.
+            k: length of the list.
+            seen: ids of further movies that the user knows; none of either is recommended.
+
+        Raises:
+            UserError: no movie is given, one is unknown, or ``k`` is less than 1.
+        """
+        if not len(liked):
+            raise UserError("a new user needs at least one liked movie: give some")
+        history = _known(self.movies, liked, "movie")
+        scores = dot_products(self.embed_new([history]), self.movie_embeddings)[0]
+        return self._listed(scores, np.append(history, _known(self.movies, seen, "movie")), k, probability)
+
+    def embed_new(self, histories: Sequence[NDArray[np.int64]]) -> NDArray[np.float32]:
+        """Embeds users that the model never saw.
+
+        The mean of all users' embeddings stands in for their own. They receive messages from their movies and send
+        none, so that every known vector stays as it is.
+
+        Args:
+            histories: for each user the indices of its movies.
+
+        Returns:
+            [len(histories), d] float32.
+        """
+        distinct = [np.unique(history) for history in histories]
+        user = np.repeat(np.arange(len(distinct)), [len(movies) for movies in distinct])
+        edge_index = torch.from_numpy(np.stack([np.concatenate(distinct), user]))
+        with torch.no_grad():
+            h = self._encoder.user_emb.weight.mean(dim=0).expand(len(distinct), -1)
+            for i, (conv, h_movie) in enumerate(zip(self._encoder.convs, self._layer_inputs, strict=True)):
+                h = conv({USER: h.relu() if i > 0 else h, MOVIE: h_movie}, {REV_RATES: edge_index})[USER]
+        return np.asarray(h.numpy())
+
+    def similar(self, movie: int | str, k: int = 10) -> list[Recommendation]:
+        """The ``k`` movies whose vectors are closest to the movie's, by cosine; the movie itself is left out.
+
+        Raises:
+            UserError: the movie is unknown, or ``k`` is less than 1.
+        """
+        index = _known(self.movies, [movie], "movie")
+        length = np.linalg.norm(self.movie_embeddings, axis=1, keepdims=True)
+        directions = self.movie_embeddings / np.maximum(length, np.finfo(np.float32).tiny)
+        return self._listed(dot_products(directions[index], directions)[0], index, k, lambda cosine: cosine)
+
+    def find(self, text: str) -> list[int | str]:
+        """The ids of the movies whose title is the text; else of those that hold it; else all of its words.
+
+        Upper and lower case and accents make no difference.
+        """
+        wanted, titles = _fold(text), [_fold(title) for title in self.titles]
+        if not wanted:
+            return []
+        words = wanted.split()
+        tests: Iterable[Callable[[str], bool]] = (
+            lambda title: title == wanted,
+            lambda title: wanted in title,
+            lambda title: all(word in title for word in words),
+        )
+        found = ([i for i, title in enumerate(titles) if test(title)] for test in tests)
+        ids: list[int | str] = self.movies.ids[next(filter(None, found), [])].tolist()
+        return ids
+
+    def _graph(self, state: dict[str, Any]) -> HeteroData:
+        data = HeteroData()
+        data[USER].node_id = torch.arange(len(self.users))
+        data[MOVIE].node_id = torch.arange(len(self.movies))
+        data[MOVIE].x = multi_hot(state["genres"])[1]
+        data[RATES].edge_index = state["links"].long()
+        data[REV_RATES].edge_index = data[RATES].edge_index.flip(0)
+        return data
+
+    def _embed_all(self, module: LinkPredictionModule, data: HeteroData) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Embeds all nodes, and keeps the movies as each layer saw them: new users receive messages from those."""
+        self._layer_inputs: list[Tensor] = []
+        hooks = [
+            conv.register_forward_pre_hook(lambda _, inputs: self._layer_inputs.append(inputs[0][MOVIE]))
+            for conv in module.encoder.convs
+        ]
+        z_user, z_movie = embed_all(module, data)
+        for hook in hooks:
+            hook.remove()
+        return z_user.numpy(), z_movie.numpy()
+
+    def _seen(self, user: int | np.integer[Any]) -> NDArray[np.int64]:
+        return self.seen_movies[self.seen_offsets[user] : self.seen_offsets[user + 1]]
+
+    def _listed(
+        self,
+        scores: NDArray[np.float32],
+        seen: NDArray[np.int64],
+        k: int,
+        shown: Callable[[NDArray[np.float32]], NDArray[np.float32]],
+    ) -> list[Recommendation]:
+        """The best unseen movies in words, with ``shown`` of their scores."""
+        _check_k(k)
+        movies = best(scores, seen, k)
+        lines = zip(movies.tolist(), self.movies.ids[movies].tolist(), shown(scores[movies]).tolist(), strict=True)
+        return [
+            Recommendation(rank, movie_id, self.titles[movie], self.genres[movie], score)
+            for rank, (movie, movie_id, score) in enumerate(lines, start=1)
+        ]
+
+
+def find_checkpoint(path: Path | str) -> Path:
+    """The file itself, or the best checkpoint of a run folder: the one that is not ``last.ckpt``.
+
+    Raises:
+        UserError: there is none, or there are several.
+    """
+    path = Path(path)
+    if path.is_file():
+        return path
+    if not path.is_dir():
+        raise UserError(f"{path}: no such file or folder, a run folder or a checkpoint file is wanted")
+    found = _best_checkpoints(path)
+    if len(found) != 1:
+        names = ", ".join(file.name for file in found) or "none"
+        raise UserError(f"{path / 'checkpoints'} holds no one best checkpoint (found: {names}): name the file itself")
+    return found[0]
+
+
+def newest_run(logs: Path | str = "lightning_logs") -> Path:
+    """The run folder in ``logs`` whose best checkpoint is the newest.
+
+    Raises:
+        UserError: there is no run with a checkpoint.
+    """
+    found = [file for run in Path(logs).glob("*") for file in _best_checkpoints(run)]
+    if not found:
+        raise UserError(f"there is no trained model in {logs}: name a run folder with --run, or train with fit")
+    return max(found, key=lambda file: file.stat().st_mtime).parent.parent
+
+
+def _best_checkpoints(run: Path) -> list[Path]:
+    return sorted(file for file in run.glob("checkpoints/*.ckpt") if not file.name.startswith("last"))
+
+
+def _known(ids: IdMap, wanted: Sequence[int | str], kind: str, hint: str = "") -> NDArray[np.int64]:
+    """The index of each id, int64."""
+    index = ids.index_of_text([str(value) for value in wanted])
+    if (index < 0).any():
+        first = str(wanted[int(np.argmax(index < 0))])
+        raise UserError(f"{kind} {first!r} is not one of the {len(ids):,} {kind}s that the model knows{hint}")
+    return index
+
+
+def _check_k(k: int) -> None:
+    if k < 1:
+        raise UserError(f"k is {k}: 1 or more wanted")
+
+
+def _fold(text: str) -> str:
+    """Without case, accents and surplus spaces."""
+    plain = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
+    return " ".join(plain.casefold().split())
