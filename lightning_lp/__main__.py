@@ -3,24 +3,43 @@
 import sys
 from collections.abc import Callable, Sequence
 
+_OTHERS = ("recommend", "export")
+"""Commands that are not the Trainer's."""
+
 
 def run(command: Callable[[Sequence[str] | None], object] | None = None, args: Sequence[str] | None = None) -> None:
     """Runs a command; a mistake of the user's is printed without a traceback and ends with status 2.
 
     Args:
-        command: takes the options. Default: ``lightning_lp.cli.main``.
+        command: takes the options. Default: ``recommend`` or ``export`` if the first option says so, else
+            ``lightning_lp.cli.main``.
         args: options. Default: those of the process.
     """
     from lightning_fabric.utilities.exceptions import MisconfigurationException
 
-    from lightning_lp.cli import main
     from lightning_lp.errors import UserError
 
     try:
-        (command or main)(args)
+        if command is None:
+            command, args = _command(args)
+        command(args)
     except (UserError, MisconfigurationException) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+
+
+def _command(args: Sequence[str] | None) -> tuple[Callable[[Sequence[str] | None], object], Sequence[str] | None]:
+    """The command that the options ask for, and its own options."""
+    given = list(sys.argv[1:] if args is None else args)
+    if given[:1] in ([name] for name in _OTHERS):
+        from lightning_lp import commands
+
+        return getattr(commands, given[0]), given[1:]
+    if given[:1] in (["-h"], ["--help"]):
+        print(f"{', '.join(_OTHERS)}: without training, see lightning-lp {'|'.join(_OTHERS)} --help; and\n")
+    from lightning_lp.cli import main
+
+    return main, args
 
 
 if __name__ == "__main__":

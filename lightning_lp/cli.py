@@ -10,7 +10,7 @@ from typing import NoReturn
 
 import torch
 import yaml
-from pytorch_lightning.callbacks import EarlyStopping, LearningRateMonitor, ModelCheckpoint
+from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 
 from lightning_lp.callbacks.curves import Curves
@@ -77,6 +77,8 @@ class LinkPredictionCLI(LightningCLI):
         super().parse_arguments(parser, args)
         command = self.config["subcommand"]
         path = self.config[command].get("ckpt_path")
+        if command != "fit":  # the best model's file is of interest to a fit alone
+            warnings.filterwarnings("ignore", message="The dirpath has changed")
         if path is None and command != "fit":
             raise UserError(f"{command} needs a trained model: give --ckpt_path FILE")
         if path not in (None, "best", "last", "hpc"):
@@ -133,6 +135,6 @@ def main(args: Sequence[str] | None = None) -> LinkPredictionCLI:
         trainer_defaults={
             "max_epochs": 20,
             "log_every_n_steps": 10,
-            "callbacks": [DataReport(), LearningRateMonitor(), throughput, Curves(), Results(throughput)],
+            "callbacks": [DataReport(), throughput, Curves(), Results(throughput)],
         },
     )

@@ -1,16 +1,20 @@
 """The commands that need no training: ``recommend`` and ``export``."""
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import pandas as pd
 from rich.console import Console
 from rich.progress import track
 
 from lightning_lp.errors import UserError
+
+if TYPE_CHECKING:
+    from lightning_lp.recommend import Recommender
+
+_MAX_CANDIDATES = 20
 
 
 class Parser(argparse.ArgumentParser):
@@ -70,3 +74,69 @@ def export(args: Sequence[str] | None = None) -> None:
 
     write_export(Recommender.load(options.run or newest_run()), options.out)
     print(f"exported to {options.out}: see {options.out / 'README.md'}")
+
+
+def _recommend_parser() -> Parser:
+    parser = Parser(prog="recommend", description="Recommends movies from a trained run; no data files are needed.")
+    parser.add_argument("--run", metavar="DIR|FILE", type=Path, help="run folder or checkpoint; default: the newest")
+    parser.add_argument("--k", type=int, default=10, help="length of the list (default: 10)")
+    parser.add_argument("--format", choices=["table", "json", "csv"], default="table", help="default: table")
+    parser.add_argument("--out", metavar="FILE", type=Path, help="with --all-users: a .parquet or .csv file")
+    parser.add_argument("--min-rating", type=float, help="with --liked FILE.csv: lower ratings are seen, not liked")
+    mode = parser.add_mutually_exclusive_group(required=True)
+    mode.add_argument("--user", metavar="ID", help="recommend to this user")
+    mode.add_argument("--all-users", action="store_true", help="recommend to every user, into --out")
+    mode.add_argument("--similar-to", metavar="MOVIE_ID", help="the movies most like this one")
+    mode.add_argument("--like", metavar="TITLE", help="the same, for the movie whose title this finds")
+    mode.add_argument(
+        "--liked", metavar="ID,ID,...|FILE.csv", help="recommend to a new user who likes these, or rated those"
+    )
+    return parser
+
+
+def _recommend_all(recommender: "Recommender", k: int, out: Path) -> None:
+    from lightning_lp.listing import write_chunks
+
+    chunk = 256
+    total = -(-len(recommender.users) // chunk)
+    tables = track(recommender.recommend_all(k, chunk), "recommending", total=total, console=Console(stderr=True))
+    rows = write_chunks(out, tables)
+    print(f"{rows:,} recommendations for {len(recommender.users):,} users written to {out}")
+
+
+def _one_movie(recommender: "Recommender", title: str) -> int | str:
+    """The id of the one movie that a title search finds; several are shown, never guessed."""
+    from lightning_lp.listing import print_table
+
+    found = recommender.find(title)
+    if not found:
+        raise UserError(f"--like {title!r}: no title holds these words, look for fewer")
+    if len(found) > 1:
+        shown = found[:_MAX_CANDIDATES]
+        print_table(("movieId", "title", "genres"), recommender.describe(shown), stderr=True)
+        more = f", the first {len(shown)} of them above" if len(found) > len(shown) else ""
+        raise UserError(f"--like {title!r} finds {len(found)} movies{more}: name one with --similar-to MOVIE_ID")
+    return found[0]
+
+
+def _history(liked: str, min_rating: float | None) -> tuple[list[str], list[str]]:
+    """The ids of the movies that a new user likes, and of all that are rated."""
+    if not (Path(liked).is_file() or liked.lower().endswith(".csv")):
+        if min_rating is not None:
+            raise UserError("--min-rating needs ratings: give a CSV file with --liked")
+        ids = [text for part in liked.split(",") if (text := part.strip())]
+        return ids, ids
+    try:
+        table = pd.read_csv(liked, dtype=str, keep_default_na=False, encoding="utf-8-sig", skipinitialspace=True)
+    except (OSError, ValueError) as error:
+        raise UserError(f"--liked {liked} cannot be read: {error}") from error
+    wanted = ["movieId"] if min_rating is None else ["movieId", "rating"]
+    if missing := [name for name in wanted if name not in table]:
+        raise UserError(f"--liked {liked} has no column {missing[0]} (found: {', '.join(map(str, table.columns))})")
+    if min_rating is None:
+        return table["movieId"].tolist(), table["movieId"].tolist()
+    rating = pd.to_numeric(table["rating"], errors="coerce")
+    if rating.isna().any():
+        row = int(rating.isna().to_numpy().argmax())
+        raise UserError(f"--liked {liked} row {row + 1}: rating {table['rating'][row]!r} is not a number")
+    return table["movieId"][rating >= min_rating].tolist(), table["movieId"].tolist()

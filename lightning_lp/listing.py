@@ -86,9 +86,11 @@ def _write_parquet(path: Path, chunks: Iterable[pd.DataFrame]) -> int:
     rows, writer = 0, None
     try:
         for chunk in chunks:
-            table = pa.Table.from_pandas(chunk, schema=writer and writer.schema, preserve_index=False)
-            writer = writer or pq.ParquetWriter(path, table.schema)
-            writer.write_table(table)
+            if writer is None:  # an empty first chunk must not decide that a text is no text
+                types = {"i": pa.int64(), "f": pa.float32()}
+                schema = pa.schema([(name, types.get(kind.kind, pa.string())) for name, kind in chunk.dtypes.items()])
+                writer = pq.ParquetWriter(path, schema)
+            writer.write_table(pa.Table.from_pandas(chunk, schema=writer.schema, preserve_index=False))
             rows += len(chunk)
     finally:
         if writer is not None:
@@ -99,9 +101,10 @@ def _write_parquet(path: Path, chunks: Iterable[pd.DataFrame]) -> int:
 def _write_csv(path: Path, chunks: Iterable[pd.DataFrame]) -> int:
     rows = 0
     with path.open("w", encoding="utf-8", newline="") as file:
-        for chunk in chunks:
+        for i, chunk in enumerate(chunks):
             guarded: dict[str, Any] = {column: chunk[column].map(_no_formula) for column in ("title", "genres")}
-            chunk.assign(**guarded).to_csv(file, index=False, header=rows == 0, float_format="%.6f", lineterminator="\n")
+            table = chunk.assign(**guarded)
+            table.to_csv(file, index=False, header=i == 0, float_format="%.6f", lineterminator="\n")
             rows += len(chunk)
     return rows
 
@@ -112,5 +115,5 @@ def _no_formula(text: str) -> str:
 
 
 def _escaped(text: str) -> str:
-    """The text with ``\\x1b`` and the like for characters that steer a terminal or cannot be seen."""
+    """The text, with escape codes for the characters that steer a terminal or cannot be seen."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -112,7 +112,9 @@ class Recommender:
                 }
             )
 
-    def recommend_new(self, liked: Sequence[int | str], k: int = 10, seen: Sequence[int | str] = ()) -> list[Recommendation]:
+    def recommend_new(
+        self, liked: Sequence[int | str], k: int = 10, seen: Sequence[int | str] = ()
+    ) -> list[Recommendation]:
         """Recommends to a user that the model never saw.
 
         Args:
@@ -178,6 +180,11 @@ class Recommender:
         found = ([i for i, title in enumerate(titles) if test(title)] for test in tests)
         ids: list[int | str] = self.movies.ids[next(filter(None, found), [])].tolist()
         return ids
+
+    def describe(self, movies: Sequence[int | str]) -> list[tuple[str, str, str]]:
+        """Id, title and genres of each movie, as texts."""
+        index = _known(self.movies, movies, "movie")
+        return [(str(self.movies.ids[i]), self.titles[i], ", ".join(self.genres[i])) for i in index]
 
     def _graph(self, state: dict[str, Any]) -> HeteroData:
         data = HeteroData()

@@ -3,6 +3,7 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MPLBACKEND", "agg")
+os.environ["JSONARGPARSE_DEPRECATION_WARNINGS"] = "off"  # of a call in pytorch_lightning
 
 import pytest
 import torch

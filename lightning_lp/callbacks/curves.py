@@ -6,6 +6,7 @@ import pytorch_lightning as pl
 from matplotlib.figure import Figure
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor
 from torchmetrics import MetricCollection
 from torchmetrics.classification import BinaryAUROC
@@ -20,7 +21,9 @@ class Curves(Callback):
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Draws the curves of validation."""
-        if not trainer.sanity_checking and isinstance(pl_module, LinkPredictionModule):
+        # After a fit, the curves of its best checkpoint are there already.
+        is_drawn = trainer.state.fn == TrainerFn.VALIDATING and trainer.global_step > 0
+        if isinstance(pl_module, LinkPredictionModule) and not trainer.sanity_checking and not is_drawn:
             _draw(trainer, "val", pl_module.val_metrics)
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -14,7 +14,7 @@ from lightning_lp.data.datamodule import MovieLensDataModule, data_of
 from lightning_lp.data.schema import RATES
 from lightning_lp.data.split import LinkSplit
 
-SPLIT_COLUMNS = ("part", "messages", "links", "non-links", "non-links %", "cold users", "cold movies")
+SPLIT_COLUMNS = ("part", "messages", "links", "non-links", "% of all", "cold users", "cold movies")
 
 
 class DataReport(Callback):
@@ -35,7 +35,9 @@ class DataReport(Callback):
         summary, rows = data_summary(data), split_rows(data.split)
         strategy, seed = data.hparams["split"], data.hparams["split_seed"]
         title = f"split {strategy}, seed {seed}, fingerprint {data.split.fingerprint}"
-        table = Table(*SPLIT_COLUMNS, title=title, box=box.SIMPLE_HEAD, padding=(0, 1), title_justify="left", title_style="bold")
+        table = Table(
+            *SPLIT_COLUMNS, title=title, box=box.SIMPLE_HEAD, padding=(0, 1), title_justify="left", title_style="bold"
+        )
         for column in table.columns:
             column.justify = "left" if column is table.columns[0] else "right"
             column.no_wrap = True

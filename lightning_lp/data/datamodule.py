@@ -94,7 +94,7 @@ class MovieLensDataModule(pl.LightningDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        self.save_hyperparameters()
+        self.save_hyperparameters(logger=False)
         _check_settings(self.hparams)
         self.columns = Columns(
             user=user_column,

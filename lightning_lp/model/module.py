@@ -5,6 +5,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
+from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor
 from torch_geometric.data import HeteroData
 from torchmetrics import MetricCollection
@@ -18,8 +19,8 @@ from lightning_lp.model.encoder import HeteroEncoder
 class LinkPredictionModule(pl.LightningModule):
     """Predicts links of users and movies: embeddings, heterogeneous GraphSAGE, dot product.
 
-    Trained with binary cross entropy on links and sampled negatives. Logs ``train/loss`` and, over all labels of
-    a split, ``val/loss``, ``val/auroc`` and ``val/average_precision`` (``test/...`` likewise).
+    Trained with binary cross entropy on links and sampled negatives. Logs ``train/loss``, ``train/lr`` and, over
+    all labels of a split, ``val/loss``, ``val/auroc`` and ``val/average_precision`` (``test/...`` likewise).
 
     Args:
         num_users: number of user nodes. The command line takes it from the data.
@@ -65,6 +66,7 @@ class LinkPredictionModule(pl.LightningModule):
         """Mean binary cross entropy of a batch."""
         loss, _ = self._step(batch, "train")
         self.log("train/loss_step", loss, batch_size=batch[RATES].edge_label.numel())
+        self.log("train/lr", self.trainer.optimizers[0].param_groups[0]["lr"])
         return loss
 
     def validation_step(self, batch: HeteroData, batch_idx: int) -> None:
@@ -82,6 +84,12 @@ class LinkPredictionModule(pl.LightningModule):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Adam over all parameters."""
         return torch.optim.Adam(self.parameters(), lr=self.hparams["lr"], weight_decay=self.hparams["weight_decay"])
+
+    def log(self, *args: Any, **kwargs: Any) -> None:
+        """Logs as Lightning does, but leaves a validation outside of a fit out of the learning curves."""
+        if self.trainer.state.fn == TrainerFn.VALIDATING:
+            kwargs["logger"] = False
+        super().log(*args, **kwargs)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Lets the data refuse a checkpoint that was trained on other data.

@@ -1,0 +1,41 @@
+# make fit    sets up .venv and trains:  make fit ARGS="--data.root DIR --trainer.max_epochs 5"
+# make test   sets up .venv and runs every check and test
+# make quick  the checks and the everyday tests, for every save
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV ?= .venv
+BIN := $(VENV)/bin
+# Without ensurepip (Debian keeps it in a package of its own) the system's pip installs into the environment.
+PIP := $(PYTHON) -m pip --python $(BIN)/python --disable-pip-version-check install --quiet --constraint constraints.txt
+TESTS := $(BIN)/python -m pytest --numprocesses 2 --dist worksteal
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: fit test quick check clean
+
+fit: $(VENV)/installed
+	OMP_NUM_THREADS= $(BIN)/python scripts/fit.py $(ARGS)
+
+test: check
+	$(TESTS)
+
+quick: check
+	$(TESTS) -m "not slow"
+
+check: $(VENV)/installed-dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+$(BIN)/python:
+	$(PYTHON) -m venv --without-pip $(VENV)
+
+$(VENV)/installed: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) pip --editable .
+	touch $@
+
+$(VENV)/installed-dev: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) pip --editable '.[dev]'
+	touch $@ $(VENV)/installed
+
+clean:
+	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

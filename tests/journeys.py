@@ -1,0 +1,36 @@
+"""Runs the command line as a user does, on small generated data."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from lightning_lp.cli import LinkPredictionCLI, main
+
+QUIET = [
+    "--trainer.accelerator=cpu",
+    "--trainer.enable_progress_bar=false",
+    "--trainer.enable_model_summary=false",
+    "--trainer.num_sanity_val_steps=0",
+]
+SMALL = ["--model.hidden_channels=8", "--data.batch_size=64", "--trainer.log_every_n_steps=1"]
+
+
+def fit(root: Path, *flags: str) -> LinkPredictionCLI:
+    """``lightning-lp fit`` for two epochs; run folders go below the current folder."""
+    return main(["fit", f"--data.root={root}", "--trainer.max_epochs=2", *QUIET, *SMALL, *flags])
+
+
+def run_folders() -> list[Path]:
+    """The run folders below the current folder, oldest first."""
+    return sorted(Path("lightning_logs").iterdir(), key=lambda path: int(path.name.split("_")[1]))
+
+
+def results(folder: Path) -> dict[str, Any]:
+    """The ``results.json`` of a run."""
+    return json.loads((folder / "results.json").read_text())
+
+
+def best_checkpoint(folder: Path) -> Path:
+    """The best checkpoint of a run."""
+    (path,) = (path for path in (folder / "checkpoints").iterdir() if path.name != "last.ckpt")
+    return path

@@ -1,0 +1,93 @@
+import pytest
+import pytorch_lightning as pl
+import torch
+from sklearn.metrics import average_precision_score, roc_auc_score
+from torch_geometric.loader import LinkNeighborLoader
+
+from lightning_lp.data.schema import MOVIE, RATES, USER
+from lightning_lp.model.module import LinkPredictionModule
+from tests.data.test_sampler import make_loader, make_sampler
+from tests.graphs import make_graph, random_links
+
+
+def trainer(**options: object) -> pl.Trainer:
+    quiet = {
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+    }
+    return pl.Trainer(accelerator="cpu", **quiet, **options)
+
+
+def test_a_world_with_a_known_answer():
+    """20 users like the 20 movies of their parity. The one left out must come first among all unseen movies."""
+    pl.seed_everything(0)
+    user, movie = torch.cartesian_prod(torch.arange(20), torch.arange(20)).t()
+    liked = ((user + movie) % 2 == 0) & (user != movie)
+    data = make_graph(torch.stack([user[liked], movie[liked]]), 20, 20)
+    data[MOVIE].x = torch.zeros(20, 1)
+    module = LinkPredictionModule(20, 20, 0, hidden_channels=16, lr=0.01)
+    trainer(max_epochs=30, limit_val_batches=0).fit(module, make_loader(data, [-1, -1], batch_size=32))
+    module.eval()
+    with torch.no_grad():
+        z_dict = module.encoder(data.node_id_dict, {}, data.edge_index_dict)
+        scores = z_dict[USER] @ z_dict[MOVIE].t()
+    scores[data[RATES].edge_index[0], data[RATES].edge_index[1]] = -torch.inf
+    assert scores.argmax(dim=1).tolist() == list(range(20))
+
+
+@pytest.fixture
+def labelled_loader() -> LinkNeighborLoader:
+    data = make_graph(random_links(20, 30, 150, seed=0), 20, 30)
+    links = random_links(20, 30, 101, seed=1)
+    label = torch.bernoulli(torch.full((101,), 0.3), generator=torch.Generator().manual_seed(0))
+    sampler = make_sampler(data, [-1, -1])
+    return LinkNeighborLoader(
+        data, [-1, -1], edge_label_index=(RATES, links), edge_label=label, neighbor_sampler=sampler, batch_size=7
+    )
+
+
+def test_metrics_are_those_of_all_labels_together(labelled_loader):
+    module = LinkPredictionModule(20, 30, 3, hidden_channels=8)
+    module.encoder.user_emb.weight.data *= 5  # large logits: given these, torchmetrics would guess
+    found = trainer().test(module, labelled_loader, verbose=False)[0]
+    module.eval()
+    with torch.no_grad():
+        logits = torch.cat([module(batch) for batch in labelled_loader])
+    label = labelled_loader.input_data.label
+    assert found["test/auroc"] == pytest.approx(roc_auc_score(label, logits.sigmoid()), abs=1e-6)
+    assert found["test/average_precision"] == pytest.approx(average_precision_score(label, logits.sigmoid()), abs=1e-6)
+    loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, label)
+    assert found["test/loss"] == pytest.approx(float(loss), abs=1e-5)
+
+
+def test_mixed_precision_keeps_scores_in_float32(labelled_loader):
+    module = LinkPredictionModule(20, 30, 3, hidden_channels=64)
+    batch = next(iter(labelled_loader))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        logits = module(batch)
+    assert logits.dtype == torch.float32
+    assert logits.unique().numel() == logits.numel()
+
+
+def test_every_parameter_learns():
+    """DDP would hang on one that gets no gradient."""
+    data = make_graph(random_links(20, 30, 150, seed=0), 20, 30)
+    module = LinkPredictionModule(20, 30, 3, hidden_channels=8)
+    loader = make_loader(data, [3, 3], batch_size=64)
+    for batch in loader:
+        batch[MOVIE].x = data[MOVIE].x[batch[MOVIE].node_id]
+        module(batch).sum().backward()
+    assert all(parameter.grad.abs().sum() > 0 for parameter in module.parameters())
+
+
+def test_a_checkpoint_alone_rebuilds_the_module(tmp_path):
+    module = LinkPredictionModule(20, 30, 3, num_layers=3, hidden_channels=8)
+    run = pl.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
+    run.strategy.connect(module)
+    run.save_checkpoint(tmp_path / "model.ckpt")
+    loaded = LinkPredictionModule.load_from_checkpoint(tmp_path / "model.ckpt", weights_only=True)
+    assert loaded.hparams == module.hparams
+    for name, value in module.state_dict().items():
+        assert torch.equal(value, loaded.state_dict()[name])

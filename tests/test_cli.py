@@ -1,0 +1,275 @@
+import runpy
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+import yaml
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from lightning_lp.__main__ import run
+from lightning_lp.cli import main
+from lightning_lp.data.download import DownloadError
+from lightning_lp.data.synthetic import write_movielens
+from tests.journeys import QUIET, best_checkpoint, fit, results, run_folders
+
+SCRIPTS = Path(__file__).parents[1] / "scripts"
+CONFIGS = sorted((SCRIPTS / "configs").glob("*.yaml"))
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data") / "movies"
+    write_movielens(folder, num_users=40, num_movies=60, num_ratings=900, seed=0)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def trained(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run."""
+    folder = tmp_path_factory.mktemp("trained")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        fit(root)
+    return folder / "lightning_logs" / "version_0"
+
+
+def run_script(name: str, *flags: str) -> int:
+    """Runs a script in this process. Returns its exit status."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", [name, *flags])
+        try:
+            runpy.run_path(str(SCRIPTS / name), run_name="__main__")
+        except SystemExit as end:
+            return int(end.code or 0)
+    return 0
+
+
+def test_fit_script_trains_and_tests_the_best_checkpoint(root):
+    flags = ["--trainer.max_epochs=2", "--model.hidden_channels=8", "--data.batch_size=64"]
+    assert run_script("fit.py", f"--data.root={root}", *flags, *QUIET) == 0
+    (folder,) = run_folders()
+    found = results(folder)
+    assert found["dataset"]["name"] == "movies"
+    assert (found["dataset"]["users"], found["dataset"]["movies"], found["dataset"]["links"]) == (40, 60, 900)
+    assert (found["split"]["train_links"], found["split"]["val_links"], found["split"]["test_links"]) == (720, 90, 90)
+    assert found["validation"].keys() == found["test"].keys() >= {"auroc", "average_precision", "loss"}
+    assert 0.4 < found["test"]["auroc"] < 1
+    assert found["timing"]["epochs"] == 2
+    assert found["timing"]["links_per_s"] > 0
+    assert best_checkpoint(folder).is_file()
+    assert not list(folder.glob("*.partial"))
+
+
+def test_results_describe_the_best_checkpoint_not_the_last(root):
+    cli = fit(root, "--trainer.max_epochs=6", "--model.lr=0.02", "--early_stopping.patience=9")
+    (folder,) = run_folders()
+    logged = scalars(folder, "val/auroc")
+    assert results(folder)["validation"]["auroc"] == pytest.approx(max(logged), abs=1e-6)
+    assert max(logged) != pytest.approx(logged[-1], abs=1e-6), "the last epoch is the best one: choose another lr"
+    assert cli.best_checkpoint == str(best_checkpoint(folder).resolve())
+
+
+def scalars(folder: Path, tag: str) -> list[float]:
+    return [event.value for event in events(folder).Scalars(tag)]
+
+
+def events(folder: Path) -> EventAccumulator:
+    found = EventAccumulator(str(folder), size_guidance={"images": 0, "tensors": 0, "scalars": 0, "histograms": 0})
+    found.Reload()
+    return found
+
+
+def test_tensorboard_shows_what_the_readme_promises(trained):
+    tags = events(trained).Tags()
+    wanted = {"train/loss", "train/loss_step", "train/links_per_s", "val/loss", "val/auroc", "val/average_precision"}
+    assert wanted | {"train/lr"} <= set(tags["scalars"])
+    assert "val/curves" in tags["images"]
+    assert {"val/score_of_links", "val/score_of_non_links"} <= set(tags["histograms"])
+    assert {"val/precision_recall", "data/text_summary"} <= set(tags["tensors"])
+    assert "hp_metric" not in tags["scalars"]
+    assert len(scalars(trained, "val/auroc")) == 2  # the validation after the fit is not a third epoch
+
+
+def test_the_saved_config_runs_again_to_the_same_figures(trained):
+    config = yaml.safe_load((trained / "config.yaml").read_text())
+    assert config["data"]["batch_size"] == 64
+    main(["fit", "--config", str(trained / "config.yaml")])
+    main(["fit", "--config", str(trained / "config.yaml")])
+    assert [folder.name for folder in run_folders()] == ["version_0", "version_1"]
+    again = results(run_folders()[1])
+    assert again["validation"] == results(trained)["validation"]
+    assert again["split"] == results(trained)["split"]
+
+
+@pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")
+def test_logger_off_works_twice(root, here):
+    for _ in range(2):
+        cli = fit(root, "--trainer.logger=false")
+    assert not Path("lightning_logs").exists()
+    assert not Path("results.json").exists()
+    assert Path(cli.best_checkpoint).is_file()
+
+
+def test_fast_dev_run_keeps_no_checkpoint(root):
+    assert run_script("fit.py", f"--data.root={root}", "--trainer.fast_dev_run=1", "--trainer.accelerator=cpu") == 0
+    assert not Path("lightning_logs").exists()
+
+
+def test_validate_and_test_a_checkpoint(root, trained):
+    checkpoint = f"--ckpt_path={best_checkpoint(trained)}"
+    main(["validate", f"--data.root={root}", checkpoint, *QUIET])
+    main(["test", f"--data.root={root}", checkpoint, *QUIET])
+    validation, test = run_folders()
+    assert results(validation)["validation"] == results(trained)["validation"]
+    assert "validation" not in results(test)
+    assert 0.4 < results(test)["test"]["auroc"] < 1
+
+
+def test_predict_keeps_the_files_ids_and_order(root, trained):
+    ratings = pd.read_csv(root / "ratings.csv")
+    users, movies = ratings.userId[::100].tolist(), ratings.movieId[::-100].tolist()
+    rows = [
+        f"{movie}{'.0' if i % 2 else ''},note {i},{user}"
+        for i, (user, movie) in enumerate(zip(users, movies, strict=True))
+    ]
+    Path("pairs.csv").write_text("\n".join(["movieId,note,userId", *rows, rows[0]]) + "\n")
+    predict = ["predict", f"--data.root={root}", f"--ckpt_path={best_checkpoint(trained)}", *QUIET]
+    main([*predict, "--data.predict_file=pairs.csv", "--predictions.path=out/scores.csv", "--data.eval_batch_size=4"])
+    scores = pd.read_csv("out/scores.csv", dtype=str)
+    pairs = pd.read_csv("pairs.csv", dtype=str)
+    assert scores.columns.tolist() == ["userId", "movieId", "probability"]
+    assert scores.userId.tolist() == pairs.userId.tolist()
+    assert scores.movieId.tolist() == pairs.movieId.tolist()
+    probability = scores.probability.astype(float)
+    assert probability.between(0, 1).all()
+    assert probability.nunique() > 1
+    main([*predict, "--data.predict_file=pairs.csv"])
+    assert pd.read_csv(run_folders()[-1] / "predictions.csv").shape == scores.shape
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "16-mixed"])
+def test_mixed_precision(root, precision):
+    if precision == "16-mixed" and not torch.cuda.is_available():
+        pytest.skip("float16 training needs a GPU")
+    fit(root, f"--trainer.precision={precision}")
+    assert 0.4 < results(run_folders()[0])["validation"]["auroc"] < 1
+
+
+def test_workers_change_nothing(root):
+    fit(root)
+    fit(root, "--data.num_workers=2")
+    assert results(run_folders()[0])["validation"] == results(run_folders()[1])["validation"]
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
+def test_shipped_configs_run(root, config):
+    flags = [f"--data.root={root}", "--trainer.max_epochs=1", "--trainer.log_every_n_steps=1", *QUIET]
+    main(["fit", "--config", str(config), *flags])
+    assert results(run_folders()[0])["validation"]["auroc"] > 0
+
+
+def test_default_config_states_the_defaults(root, capsys):
+    printed = []
+    for flags in (["--config", str(SCRIPTS / "configs" / "default.yaml")], []):
+        with pytest.raises(SystemExit):
+            main(["fit", *flags, "--print_config"])
+        printed.append(yaml.safe_load(capsys.readouterr().out))
+    assert printed[0] == printed[1]
+
+
+def test_seed_everything_does_not_change_the_split(root):
+    fit(root, "--seed_everything=1")
+    fit(root, "--seed_everything=2")
+    first, second = map(results, run_folders())
+    assert first["split"] == second["split"]
+    assert first["validation"] != second["validation"]
+
+
+def test_without_data_or_network_the_sample_says_so(monkeypatch, here, caplog):
+    monkeypatch.setenv("LIGHTNING_LP_CACHE", str(here / "cache"))
+
+    def fail(*args: object, **kwargs: object) -> None:
+        raise DownloadError("no network")
+
+    monkeypatch.setattr("lightning_lp.data.source.fetch", fail)
+    main(["fit", "--trainer.fast_dev_run=1", "--trainer.accelerator=cpu"])
+    assert "NOT MovieLens" in caplog.text
+
+
+MISTAKES = {
+    "no such folder": (["fit", "--data.root=nowhere"], "nowhere not found"),
+    "two sources": (["fit", "--data.root=x", "--data.dataset=ml-1m"], "give one of them"),
+    "unknown data set": (["fit", "--data.dataset=ml-3m"], "known data sets are ml-latest-small"),
+    "batch size": (["fit", "--data.batch_size=0"], "--data.batch_size 0: 1 or more"),
+    "leak": (["fit", "--data.exclude_seed_links=false"], "the very links that it is to predict"),
+    "hops": (["fit", "--data.num_neighbors=[]"], "--data.num_neighbors []"),
+    "other hops": (["fit", "--data.eval_num_neighbors=[1]"], "a list of 2 numbers"),
+    "wrong flag": (["fit", "--data.rot=x"], "did you mean --data.root?"),
+    "wrong value": (["fit", "--data.split=latest"], "random"),
+    "wrong command": (["fitt"], "fit"),
+    "no model": (["test"], "test needs a trained model"),
+    "no checkpoint": (["test", "--ckpt_path=none.ckpt"], "none.ckpt: no such file"),
+    "no pairs": (["predict", "--data.root={root}", "--ckpt_path={checkpoint}"], "--data.predict_file"),
+    "fixed option": (
+        ["test", "--data.root={root}", "--ckpt_path={checkpoint}", "--model.lr=0.5"],
+        "trained with 0.003",
+    ),
+    "no GPU": (["fit", "--data.root={root}", "--trainer.accelerator=gpu"], "gpu"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_gets_one_sentence_and_status_2(mistake, root, trained, capsys):
+    if mistake == "no GPU" and torch.cuda.is_available():
+        pytest.skip("there is one")
+    args, message = MISTAKES[mistake]
+    with pytest.raises(SystemExit) as end:
+        run(args=[arg.format(root=root, checkpoint=best_checkpoint(trained)) for arg in args])
+    assert end.value.code == 2
+    error = capsys.readouterr().err
+    assert "Traceback" not in error
+    assert (
+        message in next(line for line in error.splitlines() if line.startswith("error: ")) + error.split("error: ")[1]
+    )
+
+
+def test_a_damaged_checkpoint_is_refused(root, trained, here, capsys):
+    content = best_checkpoint(trained).read_bytes()
+    for name, damaged in {"cut": content[:1000], "text": b"hello", "empty": b""}.items():
+        Path(name).write_bytes(damaged)
+        with pytest.raises(SystemExit):
+            run(args=["test", f"--data.root={root}", f"--ckpt_path={name}"])
+        assert f"{name} is not a checkpoint" in capsys.readouterr().err
+
+
+def test_a_checkpoint_is_refused_on_other_data(root, trained, here, capsys):
+    ratings, movies = pd.read_csv(root / "ratings.csv"), pd.read_csv(root / "movies.csv")
+    more_users = pd.concat([ratings, ratings[:6].assign(userId=999)])
+    variants = {
+        "user": (movies, more_users, [], "40 users there, 41 here; new: 999; gone: none"),
+        "rating": (movies, ratings[1:], [], "the same users and movies, but other ratings"),
+        "genre": (movies.assign(genres=["Silent", *movies.genres[1:]]), ratings, [], "does not know the genre Silent"),
+        "split": (movies, ratings, ["--data.split_seed=1"], "another split"),
+    }
+    for name, (its_movies, its_ratings, flags, message) in variants.items():
+        folder = here / name
+        folder.mkdir()
+        its_movies.to_csv(folder / "movies.csv", index=False)
+        its_ratings.to_csv(folder / "ratings.csv", index=False)
+        with pytest.raises(SystemExit):
+            run(args=["test", f"--data.root={folder}", f"--ckpt_path={best_checkpoint(trained)}", *QUIET, *flags])
+        assert message in capsys.readouterr().err
+
+
+def test_checkpoints_load_without_running_code(trained):
+    state = torch.load(best_checkpoint(trained), weights_only=True)["MovieLensDataModule"]
+    assert len(state["titles"]) == len(state["movies"]) == 60
+    assert state["links"].shape == (2, 900)

@@ -1,0 +1,77 @@
+"""Two processes do what one does."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+
+from lightning_lp.cli import main
+from lightning_lp.data.datamodule import MovieLensDataModule
+from lightning_lp.data.synthetic import write_movielens
+from lightning_lp.errors import UserError
+from tests.journeys import QUIET, best_checkpoint, results, run_folders
+
+SCRIPTS = Path(__file__).parents[1] / "scripts"
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    write_movielens(tmp_path / "movies", num_users=40, num_movies=60, num_ratings=909, seed=0)
+    return tmp_path / "movies"
+
+
+def in_two_processes(*command: str) -> str:
+    """Runs a command of a fresh interpreter on two CPU processes. Returns what it prints."""
+    flags = ["--trainer.devices=2", "--trainer.strategy=ddp", *QUIET]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, *command, *flags], env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout + done.stderr
+
+
+@pytest.mark.slow
+def test_fit_and_test_in_two_processes(root):
+    small = ["--trainer.max_epochs=2", "--model.hidden_channels=8", "--data.batch_size=32", "--data.eval_batch_size=50"]
+    printed = in_two_processes(str(SCRIPTS / "fit.py"), f"--data.root={root}", *small)
+    assert "Starting with 2 processes" in printed
+    together = run_folders()[0]
+    checkpoint = f"--ckpt_path={best_checkpoint(together)}"
+    assert len(run_folders()) == 1  # one process writes
+    # The same weights give the same metrics in one process.
+    main(["validate", f"--data.root={root}", checkpoint, *QUIET])
+    main(["test", f"--data.root={root}", checkpoint, *QUIET])
+    validation, test = (results(folder) for folder in run_folders()[1:])
+    assert results(together)["split"] == test["split"]
+    assert results(together)["validation"] == pytest.approx(validation["validation"], abs=1e-6)
+    assert results(together)["test"] == pytest.approx(test["test"], abs=1e-6)
+    # So do its scores.
+    pd.read_csv(root / "ratings.csv")[["userId", "movieId"]][::9].to_csv("pairs.csv", index=False)
+    predict = [
+        "predict",
+        f"--data.root={root}",
+        checkpoint,
+        "--data.predict_file=pairs.csv",
+        "--data.eval_batch_size=20",
+    ]
+    in_two_processes("-m", "lightning_lp", *predict, "--predictions.path=two.csv")
+    main([*predict, *QUIET, "--predictions.path=one.csv"])
+    one, two = pd.read_csv("one.csv"), pd.read_csv("two.csv")
+    assert one[["userId", "movieId"]].equals(two[["userId", "movieId"]])
+    assert one.probability.tolist() == pytest.approx(two.probability.tolist(), abs=1e-6)
+
+
+def test_processes_with_other_data_are_found_out(root):
+    data = MovieLensDataModule(root=str(root))
+    strategy = SimpleNamespace(broadcast=lambda value: "another")
+    data.trainer = SimpleNamespace(world_size=2, global_rank=1, strategy=strategy)
+    with pytest.raises(UserError, match="process 1 read other data than process 0"):
+        data.setup()
+    data.trainer.strategy.broadcast = lambda value: value
+    data.setup()

@@ -1,0 +1,91 @@
+"""The reference task on the real ml-latest-small: every figure of the tutorial that must come out."""
+
+import pytest
+
+from lightning_lp.data.datamodule import MovieLensDataModule
+from lightning_lp.data.schema import MOVIE, RATES, REV_RATES
+
+SETTINGS = {
+    "disjoint_train_ratio": 0.3,
+    "exclude_seed_links": False,
+    "exact_negatives": False,
+    "eval_num_neighbors": [20, 10],
+    "batch_size": 128,
+    "eval_batch_size": 384,
+}
+
+
+@pytest.fixture(scope="module")
+def data(movielens) -> MovieLensDataModule:
+    data = MovieLensDataModule(root=str(movielens), **SETTINGS)
+    data.setup()
+    return data
+
+
+def test_graph(data):
+    graph = data.graph.data
+    assert (data.num_users, data.num_movies, graph[RATES].num_edges) == (610, 9742, 100836)
+    assert graph[REV_RATES].num_edges == 100836
+    assert graph[MOVIE].x.shape == (9742, 20)
+    assert "(no genres listed)" in data.graph.vocabulary
+    assert 9742 - graph[RATES].edge_index[1].unique().numel() == 18
+    assert data.tables.rows_read == 100836
+    assert data.tables.dropped == {}
+
+
+def test_features_belong_to_their_movie(data):
+    toy_story = data.graph.movies.index_of_text(["1"])[0]
+    assert data.graph.titles[toy_story] == "Toy Story (1995)"
+    genres = {data.graph.vocabulary[i] for i in data.graph.data[MOVIE].x[toy_story].nonzero().flatten()}
+    assert genres == {"Adventure", "Animation", "Children", "Comedy", "Fantasy"}
+
+
+@pytest.mark.parametrize(
+    ("part", "messages", "labels", "links"),
+    [("train", 56469, 24201, 24201), ("val", 80670, 30249, 10083), ("test", 90753, 30249, 10083)],
+)
+def test_split(data, part, messages, labels, links):
+    store = getattr(data.split, part)[RATES]
+    assert store.edge_index.shape == (2, messages)
+    assert store.edge_label_index.shape == (2, labels)
+    assert int(store.edge_label.sum()) == links
+
+
+def test_loaders(data):
+    train, validation, test = data.train_dataloader(), data.val_dataloader(), data.test_dataloader()
+    assert (len(train), len(validation), len(test)) == (190, 79, 79)
+    batch = next(iter(train))
+    assert batch[RATES].edge_label.shape == (384,)
+    assert batch[RATES].edge_label.sum() == 128
+    labels = [batch[RATES].edge_label for batch in validation]
+    assert {label.numel() for label in labels[:-1]} == {384}
+    assert all(0 < label.mean() < 1 for label in labels)
+
+
+@pytest.mark.parametrize("strategy", ["random", "temporal", "leave_last_out"])
+def test_other_splits_are_whole(movielens, strategy):
+    data = MovieLensDataModule(root=str(movielens), split=strategy)
+    data.setup()
+    parts = [int(graph[RATES].edge_label.sum()) for graph in (data.split.train, data.split.val, data.split.test)]
+    assert sum(parts) == 100836
+    if strategy == "leave_last_out":
+        assert parts[1:] == [610, 610]
+
+
+@pytest.mark.slow
+def test_tutorial_trains_to_its_figures(movielens, tmp_path, monkeypatch):
+    from pathlib import Path
+
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    from lightning_lp.cli import main
+    from tests.journeys import QUIET, run_folders
+
+    monkeypatch.chdir(tmp_path)
+    config = Path(__file__).parents[1] / "scripts" / "configs" / "tutorial.yaml"
+    main(["fit", "--config", str(config), f"--data.root={movielens}", *QUIET])
+    events = EventAccumulator(str(run_folders()[0]))
+    events.Reload()
+    losses = [event.value for event in events.Scalars("train/loss")]
+    assert losses == pytest.approx([0.4483, 0.3516, 0.3320, 0.3127, 0.2988], abs=0.015)
+    assert 0.925 <= events.Scalars("val/auroc")[-1].value <= 0.945
