@@ -7,13 +7,12 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 # Without ensurepip (Debian keeps it in a package of its own) the system's pip installs into the environment.
 PIP := $(PYTHON) -m pip --python $(BIN)/python --disable-pip-version-check install --quiet --constraint constraints.txt
-TESTS := $(BIN)/python -m pytest --numprocesses 2 --dist worksteal
-export OMP_NUM_THREADS ?= 1
+TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
 .PHONY: fit test quick check clean
 
 fit: $(VENV)/installed
-	OMP_NUM_THREADS= $(BIN)/python scripts/fit.py $(ARGS)
+	$(BIN)/python scripts/fit.py $(ARGS)
 
 test: check
 	$(TESTS)

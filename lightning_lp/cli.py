@@ -86,7 +86,21 @@ class LinkPredictionCLI(LightningCLI):
 
     def after_fit(self) -> None:
         """Validates the best checkpoint."""
-        self.trainer.validate(self.model, datamodule=self.datamodule, ckpt_path=self.best_checkpoint)
+        checkpoint = self.best_checkpoint
+        self.trainer.validate(self.model, datamodule=self.datamodule, ckpt_path=checkpoint, verbose=False)
+        self.results.show()
+
+    def test_best(self) -> None:
+        """Tests the best checkpoint."""
+        checkpoint = self.best_checkpoint
+        self.trainer.test(self.model, datamodule=self.datamodule, ckpt_path=checkpoint, verbose=False)
+        self.results.show()
+
+    @property
+    def results(self) -> Results:
+        """The callback that collects this run's results."""
+        callbacks = self.trainer.callbacks  # type: ignore[attr-defined]
+        return next(callback for callback in callbacks if isinstance(callback, Results))
 
     @property
     def best_checkpoint(self) -> str | None:

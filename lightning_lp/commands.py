@@ -40,8 +40,9 @@ def recommend(args: Sequence[str] | None = None) -> None:
     if options.min_rating is not None and options.liked is None:
         raise UserError("--min-rating goes with --liked FILE.csv: give both, or neither")
 
-    from lightning_lp.listing import print_list  # after the options, which are wrong more often and parsed faster
-    from lightning_lp.recommend import Recommender, newest_run
+    from lightning_lp.checkpoint import newest_run  # imports take seconds, a wrong option is told at once
+    from lightning_lp.listing import print_list
+    from lightning_lp.recommend import Recommender
 
     recommender = Recommender.load(options.run or newest_run())
     if options.all_users:
@@ -64,20 +65,21 @@ def export(args: Sequence[str] | None = None) -> None:
     Raises:
         UserError: something that the user can put right.
     """
-    parser = Parser(prog="export", description="Writes embeddings and a NumPy-only recommender into a new folder.")
+    parser = Parser(prog="lightning-lp export", description="Writes embeddings and a NumPy-only recommender into a new folder.")
     parser.add_argument("--run", metavar="DIR|FILE", type=Path, help="run folder or checkpoint; default: the newest")
     parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder to make")
     options = parser.parse_args(args)
 
+    from lightning_lp.checkpoint import newest_run
     from lightning_lp.export import write_export
-    from lightning_lp.recommend import Recommender, newest_run
+    from lightning_lp.recommend import Recommender
 
     write_export(Recommender.load(options.run or newest_run()), options.out)
     print(f"exported to {options.out}: see {options.out / 'README.md'}")
 
 
 def _recommend_parser() -> Parser:
-    parser = Parser(prog="recommend", description="Recommends movies from a trained run; no data files are needed.")
+    parser = Parser(prog="lightning-lp recommend", description="Recommends movies from a trained run; no data files are needed.")
     parser.add_argument("--run", metavar="DIR|FILE", type=Path, help="run folder or checkpoint; default: the newest")
     parser.add_argument("--k", type=int, default=10, help="length of the list (default: 10)")
     parser.add_argument("--format", choices=["table", "json", "csv"], default="table", help="default: table")

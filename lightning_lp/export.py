@@ -65,7 +65,8 @@ def write_export(recommender: Recommender, out: Path) -> None:
             _write_tables(recommender, folder)
             shutil.copyfile(topk.__file__, folder / "topk.py")
             sizes = {"users": len(recommender.users), "movies": len(recommender.movies)}
-            text = _README.format(**sizes, example=recommender.users.ids.tolist()[0])
+            least_seen = int(np.diff(recommender.seen_offsets).argmin())  # so that the example has an answer
+            text = _README.format(**sizes, example=recommender.users.ids.tolist()[least_seen])
             (folder / "README.md").write_text(text, encoding="utf-8")
             os.replace(folder, out)
     except OSError as error:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from lightning_lp.data.datamodule import MovieLensDataModule
+from lightning_lp.checkpoint import load_checkpoint
 from lightning_lp.data.graph import genre_names, multi_hot
 from lightning_lp.data.ids import IdMap
 from lightning_lp.data.schema import MOVIE, NO_GENRES, RATES, REV_RATES, USER
@@ -62,16 +62,7 @@ class Recommender:
         Raises:
             UserError: there is no such file, or it is damaged or not a checkpoint of ``lightning_lp``.
         """
-        path = find_checkpoint(path)
-        try:
-            checkpoint = torch.load(path, weights_only=True, map_location="cpu")
-            hparams = checkpoint["hyper_parameters"]
-            module = LinkPredictionModule(**{name: hparams[name] for name in hparams if not name.startswith("_")})
-            module.load_state_dict(checkpoint["state_dict"])
-            state = checkpoint[MovieLensDataModule.__qualname__]
-        except Exception as error:  # torch.load raises whatever the bytes lead it to
-            raise UserError(f"{path} is not a checkpoint of lightning_lp, or is damaged: give another") from error
-        return cls(module, state)
+        return cls(*load_checkpoint(path))
 
     def recommend(self, user: int | str, k: int = 10) -> list[Recommendation]:
         """The ``k`` movies that the user has not rated and most likely would, or all that are left.
@@ -207,8 +198,9 @@ class Recommender:
             hook.remove()
         return z_user.numpy(), z_movie.numpy()
 
-    def _seen(self, user: int | np.integer[Any]) -> NDArray[np.int64]:
-        return self.seen_movies[self.seen_offsets[user] : self.seen_offsets[user + 1]]
+    def _seen(self, user: int) -> NDArray[np.int64]:
+        seen: NDArray[np.int64] = self.seen_movies[self.seen_offsets[user] : self.seen_offsets[user + 1]]
+        return seen
 
     def _listed(
         self,
@@ -225,40 +217,6 @@ class Recommender:
             Recommendation(rank, movie_id, self.titles[movie], self.genres[movie], score)
             for rank, (movie, movie_id, score) in enumerate(lines, start=1)
         ]
-
-
-def find_checkpoint(path: Path | str) -> Path:
-    """The file itself, or the best checkpoint of a run folder: the one that is not ``last.ckpt``.
-
-    Raises:
-        UserError: there is none, or there are several.
-    """
-    path = Path(path)
-    if path.is_file():
-        return path
-    if not path.is_dir():
-        raise UserError(f"{path}: no such file or folder, a run folder or a checkpoint file is wanted")
-    found = _best_checkpoints(path)
-    if len(found) != 1:
-        names = ", ".join(file.name for file in found) or "none"
-        raise UserError(f"{path / 'checkpoints'} holds no one best checkpoint (found: {names}): name the file itself")
-    return found[0]
-
-
-def newest_run(logs: Path | str = "lightning_logs") -> Path:
-    """The run folder in ``logs`` whose best checkpoint is the newest.
-
-    Raises:
-        UserError: there is no run with a checkpoint.
-    """
-    found = [file for run in Path(logs).glob("*") for file in _best_checkpoints(run)]
-    if not found:
-        raise UserError(f"there is no trained model in {logs}: name a run folder with --run, or train with fit")
-    return max(found, key=lambda file: file.stat().st_mtime).parent.parent
-
-
-def _best_checkpoints(run: Path) -> list[Path]:
-    return sorted(file for file in run.glob("checkpoints/*.ckpt") if not file.name.startswith("last"))
 
 
 def _known(ids: IdMap, wanted: Sequence[int | str], kind: str, hint: str = "") -> NDArray[np.int64]:

@@ -14,7 +14,7 @@ def fit(args: Sequence[str] | None = None) -> None:
     from lightning_lp.cli import main
 
     cli = main(["fit", "--config", str(DEFAULTS), *(sys.argv[1:] if args is None else args)])
-    cli.trainer.test(cli.model, datamodule=cli.datamodule, ckpt_path=cli.best_checkpoint)
+    cli.test_best()
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ def here(tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", READ)
 def test_trains(cases, name):
     cli = fit(cases / name, "--trainer.max_epochs=1")
-    cli.trainer.test(cli.model, datamodule=cli.datamodule, ckpt_path=cli.best_checkpoint, verbose=False)
+    cli.test_best()
     found = results(run_folders()[0])
     users, movies, edges, genres = READ[name]
     assert (found["dataset"]["users"], found["dataset"]["movies"], found["dataset"]["links"]) == (users, movies, edges)

@@ -10,6 +10,9 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.trainer.states import TrainerFn
 from pytorch_lightning.utilities import rank_zero_only
+from rich import box
+from rich.console import Console
+from rich.table import Table
 
 from lightning_lp.callbacks.throughput import Throughput
 from lightning_lp.data.datamodule import MovieLensDataModule, data_of
@@ -30,6 +33,7 @@ class Results(Callback):
 
     def __init__(self, throughput: Throughput) -> None:
         self.results: dict[str, Any] = {}
+        self.path: Path | None = None
         self._throughput = throughput
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -58,12 +62,25 @@ class Results(Callback):
         self.results["test"] = _metrics(trainer, "test/")
         self._write(trainer)
 
+    @rank_zero_only
+    def show(self) -> None:
+        """Prints the metrics so far, and where they are written."""
+        parts = [part for part in ("validation", "test") if part in self.results]
+        table = Table("best checkpoint", *parts, box=box.SIMPLE_HEAD)
+        for name in self.results.get(parts[0], {}):
+            table.add_row(name, *(f"{self.results[part].get(name, float('nan')):.4f}" for part in parts))
+        console = Console()
+        console.print(table)
+        if self.path is not None:
+            console.print(f"results: {self.path}", markup=False, highlight=False, soft_wrap=True)
+
     def _write(self, trainer: pl.Trainer) -> None:
         if trainer.logger is None:
             return
         folder, data = trainer.log_dir, data_of(trainer)  # every process takes part in finding the folder
         if folder is not None and data is not None:
-            write_results(Path(folder) / RESULTS_FILE, describe(data) | self.results)
+            self.path = Path(folder) / RESULTS_FILE
+            write_results(self.path, describe(data) | self.results)
 
 
 def describe(data: MovieLensDataModule) -> dict[str, Any]:

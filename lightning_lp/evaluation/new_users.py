@@ -1,6 +1,7 @@
 """How well users that the model never saw are served: some are hidden from training, then given back in part."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,10 @@ from torch import Tensor
 
 from lightning_lp.data.datamodule import MovieLensDataModule
 from lightning_lp.data.graph import RatingGraph
-from lightning_lp.data.schema import MOVIE, MOVIES_FILE, RATES, RATINGS_FILE, USER, Columns
+from lightning_lp.data.schema import MOVIES_FILE, RATES, RATINGS_FILE, USER, Columns
 from lightning_lp.data.tables import Tables
 from lightning_lp.errors import UserError
-from lightning_lp.evaluation.baselines import ItemKNN, Popularity
+from lightning_lp.evaluation.baselines import Baseline, ItemKNN, Popularity, link_matrix
 from lightning_lp.evaluation.ranking import RankingTask, ScoreUsers, rank_users
 from lightning_lp.model.module import LinkPredictionModule
 from lightning_lp.recommend import Recommender
@@ -41,8 +42,10 @@ def hide_users(graph: RatingGraph, share: float = 0.1, seed: int = 0) -> HiddenU
     """Chooses users at random, and which of their ratings are given back; at least two ratings are needed for that.
 
     Raises:
-        UserError: no user is left to hide, or none to train on.
+        UserError: the share is not between 0 and 1, or leaves no user to hide or none to train on.
     """
+    if not 0 < share < 1:
+        raise UserError(f"--share {share}: more than 0 and less than 1 wanted")
     rng = np.random.default_rng(seed)
     user, movie = graph.data[RATES].edge_index.numpy()
     num_links = np.bincount(user, minlength=len(graph.users))
@@ -82,17 +85,26 @@ def judge_new_users(
         module: the trained model.
 
     Returns:
-        By model (``lightning_lp``, ``itemknn``, ``popularity``) the metrics of ``ranking.py``.
+        By model (``lightning_lp``, ``ItemKNN``, ``popularity``) the metrics of ``ranking.py``.
     """
     train_links = data.split.train_links
     recommender = Recommender(module, data.state_dict() | {"links": train_links.int()})
     z_user = torch.from_numpy(recommender.embed_new(hidden.histories))
     z_movie = torch.from_numpy(recommender.movie_embeddings)
-    task = _task(hidden, train_links, data.num_movies)
-    return {name: rank_users(task, score).means() for name, score in scorers.items()}
+    scorers: dict[str, ScoreUsers] = {"lightning_lp": lambda users: z_user[users] @ z_movie.T}
+
+    links = link_matrix(train_links, data.num_users, data.num_movies)
+    history = link_matrix(_pairs(hidden.histories), len(hidden.ids), data.num_movies)
+    baselines: dict[str, Baseline] = {"ItemKNN": ItemKNN(num_neighbors=50), "popularity": Popularity()}
+    for name, baseline in baselines.items():
+        baseline.fit(links, seed=0)
+        scorers[name] = partial(baseline.score, history=history)
+
+    task = _task(hidden, train_links, data.num_users, data.num_movies)
+    return {name: rank_users(task, score_users).means() for name, score_users in scorers.items()}
 
 
-def _task(hidden: HiddenUsers, train_links: Tensor, num_movies: int, num_users: int) -> RankingTask:
+def _task(hidden: HiddenUsers, train_links: Tensor, num_users: int, num_movies: int) -> RankingTask:
     num_raters = torch.bincount(train_links[1], minlength=num_movies)
     return RankingTask(
         users=torch.arange(len(hidden.ids)),

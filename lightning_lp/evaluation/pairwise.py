@@ -1,5 +1,6 @@
 """Baselines that learn from pairs of a rated and an unrated movie: BPR-MF and LightGCN."""
 
+import warnings
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -8,7 +9,8 @@ from scipy.sparse import csr_matrix  # type: ignore[import-untyped]
 from torch import Tensor
 from torch_geometric.nn import LightGCN
 from torch_geometric.nn.conv.gcn_conv import gcn_norm
-from torch_geometric.utils import to_torch_coo_tensor
+from torch_geometric.utils import sort_edge_index
+from torch_geometric.utils.sparse import index2ptr
 
 
 @dataclass
@@ -91,11 +93,13 @@ def _adjacency(links: Tensor, num_users: int, num_movies: int) -> Tensor:
     """Symmetric and normalised by degrees, once: sparse, it is propagated nine times as fast as an edge list."""
     edges = links + torch.tensor([[0], [num_users]])
     num_nodes = num_users + num_movies
-    edge_index, weight = gcn_norm(
-        torch.cat([edges, edges.flip(0)], dim=1), num_nodes=num_nodes, add_self_loops=False
-    )
-    adjacency: Tensor = to_torch_coo_tensor(edge_index, weight, size=num_nodes)
-    return adjacency
+    edge_index, weight = gcn_norm(torch.cat([edges, edges.flip(0)], dim=1), num_nodes=num_nodes, add_self_loops=False)
+    (row, col), weight = sort_edge_index(edge_index, weight)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta state")
+        return torch.sparse_csr_tensor(
+            index2ptr(row, num_nodes), col, weight, size=(num_nodes, num_nodes), check_invariants=True
+        )
 
 
 def _contains(sorted_keys: Tensor, keys: Tensor) -> Tensor:

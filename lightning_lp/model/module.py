@@ -86,8 +86,8 @@ class LinkPredictionModule(pl.LightningModule):
         return torch.optim.Adam(self.parameters(), lr=self.hparams["lr"], weight_decay=self.hparams["weight_decay"])
 
     def log(self, *args: Any, **kwargs: Any) -> None:
-        """Logs as Lightning does, but leaves a validation outside of a fit out of the learning curves."""
-        if self.trainer.state.fn == TrainerFn.VALIDATING:
+        """Logs as Lightning does, but keeps the validation that follows a fit out of the fit's learning curves."""
+        if self.trainer.state.fn == TrainerFn.VALIDATING and self.trainer.global_step > 0:
             kwargs["logger"] = False
         super().log(*args, **kwargs)
 
@@ -111,4 +111,5 @@ class LinkPredictionModule(pl.LightningModule):
         _, logits = self._step(batch, stage)
         # Probabilities: given logits, torchmetrics guesses batch by batch whether they are any.
         metrics.update(logits.sigmoid(), batch[RATES].edge_label.long())
-        self.log_dict(metrics, batch_size=logits.numel(), on_step=False, on_epoch=True)
+        for name, metric in metrics.items():
+            self.log(name, metric, on_step=False, on_epoch=True, prog_bar=name == f"{stage}/auroc")

@@ -1,0 +1,64 @@
+"""Finds and loads checkpoints."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lightning_lp.data.datamodule import MovieLensDataModule
+from lightning_lp.errors import UserError
+from lightning_lp.model.module import LinkPredictionModule
+
+
+def load_checkpoint(path: Path | str) -> tuple[LinkPredictionModule, dict[str, Any]]:
+    """Loads a checkpoint file, or the best checkpoint of a run folder. Nothing in the file is run.
+
+    Returns:
+        The model, and the data that it knows as ``MovieLensDataModule.state_dict()`` gives it.
+
+    Raises:
+        UserError: there is no such file, or it is damaged or not a checkpoint of ``lightning_lp``.
+    """
+    path = find_checkpoint(path)
+    try:
+        checkpoint = torch.load(path, weights_only=True, map_location="cpu")
+        hparams = checkpoint["hyper_parameters"]
+        module = LinkPredictionModule(**{name: hparams[name] for name in hparams if not name.startswith("_")})
+        module.load_state_dict(checkpoint["state_dict"])
+        return module, checkpoint[MovieLensDataModule.__qualname__]
+    except Exception as error:  # torch.load raises whatever the bytes lead it to
+        raise UserError(f"{path} is not a checkpoint of lightning_lp, or is damaged: give another") from error
+
+
+def find_checkpoint(path: Path | str) -> Path:
+    """The file itself, or the best checkpoint of a run folder: the one that is not ``last.ckpt``.
+
+    Raises:
+        UserError: there is none, or there are several.
+    """
+    path = Path(path)
+    if path.is_file():
+        return path
+    if not path.is_dir():
+        raise UserError(f"{path}: no such file or folder, a run folder or a checkpoint file is wanted")
+    found = _best_checkpoints(path)
+    if len(found) != 1:
+        names = ", ".join(file.name for file in found) or "none"
+        raise UserError(f"{path / 'checkpoints'} holds no one best checkpoint (found: {names}): name the file itself")
+    return found[0]
+
+
+def newest_run(logs: Path | str = "lightning_logs") -> Path:
+    """The run folder in ``logs`` whose best checkpoint is the newest.
+
+    Raises:
+        UserError: there is no run with a checkpoint.
+    """
+    found = [file for run in Path(logs).glob("*") for file in _best_checkpoints(run)]
+    if not found:
+        raise UserError(f"there is no trained model in {logs}: name a run folder with --run, or train with fit")
+    return max(found, key=lambda file: file.stat().st_mtime).parent.parent
+
+
+def _best_checkpoints(run: Path) -> list[Path]:
+    return sorted(file for file in run.glob("checkpoints/*.ckpt") if not file.name.startswith("last"))

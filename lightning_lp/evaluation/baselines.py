@@ -1,0 +1,242 @@
+"""The models to beat, from counting to matrix factorisation, all fitted and asked for scores in one way."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from implicit.cpu.als import AlternatingLeastSquares  # type: ignore[import-untyped]
+from implicit.nearest_neighbours import all_pairs_knn  # type: ignore[import-untyped]
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix, diags  # type: ignore[import-untyped]
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+from torch import Tensor
+
+from lightning_lp.evaluation.pairwise import BPR
+
+Floats = NDArray[np.float64]
+
+
+class Baseline(Protocol):
+    """A model that learns from the links alone. Its fields are its hyper-parameters."""
+
+    def fit(self, user_item: csr_matrix, seed: int) -> None:
+        """Learns from the training links: ``user_item`` [num_users, num_movies] float32, 1 at each link."""
+
+    def score(self, users: Tensor, history: csr_matrix) -> Tensor:
+        """Scores all movies.
+
+        Args:
+            users: [num] int64 indices of users.
+            history: [num_users, num_movies] float32, 1 where a user is known to have rated: the training links or
+                more. Models that need no user parameters (or can compute them) follow it without being fitted anew.
+
+        Returns:
+            [num, num_movies] float32.
+        """
+
+    def memory(self, num_users: int, num_movies: int, num_links: int) -> int:
+        """Bytes that fitting takes, about."""
+
+
+@dataclass
+class Popularity:
+    """The number of training links of the movie: the same list for everybody."""
+
+    num_raters: Tensor = field(init=False, repr=False)
+
+    def fit(self, user_item: csr_matrix, seed: int) -> None:
+        """Counts."""
+        self.num_raters = torch.from_numpy(user_item.getnnz(axis=0)).float()
+
+    def score(self, users: Tensor, history: csr_matrix) -> Tensor:
+        """The counts of training, whatever the history."""
+        return self.num_raters.repeat(users.numel(), 1)
+
+    def memory(self, num_users: int, num_movies: int, num_links: int) -> int:
+        """One number for each movie."""
+        return 8 * num_movies
+
+
+@dataclass
+class DegreeSum:
+    """Log-degree of the user plus log-degree of the movie, in training.
+
+    It ranks as popularity does; its AUROC shows how far one gets without learning anything (Kunegis and others call
+    it preferential attachment: Liben-Nowell and Kleinberg, "The link prediction problem for social networks", 2007).
+    """
+
+    log_degree_user: Tensor = field(init=False, repr=False)
+    log_degree_movie: Tensor = field(init=False, repr=False)
+
+    def fit(self, user_item: csr_matrix, seed: int) -> None:
+        """Counts."""
+        degrees = (torch.from_numpy(user_item.getnnz(axis=axis)).float() for axis in (1, 0))
+        self.log_degree_user, self.log_degree_movie = (degree.log1p() for degree in degrees)
+
+    def score(self, users: Tensor, history: csr_matrix) -> Tensor:
+        """The sums of training, whatever the history."""
+        return self.log_degree_user[users, None] + self.log_degree_movie
+
+    def memory(self, num_users: int, num_movies: int, num_links: int) -> int:
+        """One number for each node."""
+        return 8 * (num_users + num_movies)
+
+
+@dataclass
+class ItemKNN:
+    """The cosine similarities of a movie to those of its nearest neighbours that the user has rated, summed.
+
+    Sarwar et al., "Item-based collaborative filtering recommendation algorithms", WWW 2001, for links without
+    ratings (Deshpande and Karypis, "Item-based top-N recommendation algorithms", TOIS 2004).
+
+    Args:
+        num_neighbors: movies that each movie is scored by.
+    """
+
+    num_neighbors: int = 50
+    weight: csr_matrix = field(init=False, repr=False)
+
+    def fit(self, user_item: csr_matrix, seed: int) -> None:
+        """Finds the neighbours of each movie."""
+        norm = np.sqrt(np.maximum(user_item.getnnz(axis=0), 1))
+        unit = csr_matrix(user_item.astype(np.float64) @ diags(1 / norm))
+        # A movie is its own nearest neighbour: one more is asked for.
+        weight = all_pairs_knn(unit, self.num_neighbors + 1, show_progress=False).tocsr()
+        weight.setdiag(0)
+        self.weight = weight.T.tocsr()
+
+    def score(self, users: Tensor, history: csr_matrix) -> Tensor:
+        """Follows the history."""
+        return _float32((history[users.numpy()] @ self.weight).toarray())
+
+    def memory(self, num_users: int, num_movies: int, num_links: int) -> int:
+        """Neighbours twice, and the links in another format."""
+        return 3 * 16 * (num_movies * (self.num_neighbors + 1) + num_links)
+
+
+@dataclass
+class EASE:
+    """Linear regression of each movie on all others, in closed form.
+
+    Steck, "Embarrassingly shallow autoencoders for sparse data", WWW 2019: with P the inverse of X'X + l2 I, the
+    weight of movie i for movie j is -P[i, j] / P[j, j], and 0 for i = j. Where there are fewer users than movies,
+    P = (I - X' K X) / l2 with K the inverse of X X' + l2 I: the same numbers by a smaller inverse.
+
+    Args:
+        l2: the paper's lambda.
+    """
+
+    l2: float = 300.0
+    inverse: Floats = field(init=False, repr=False)
+    diagonal: Floats = field(init=False, repr=False)
+    user_item: csr_matrix | None = field(init=False, repr=False, default=None)
+
+    def fit(self, user_item: csr_matrix, seed: int) -> None:
+        """Inverts the smaller of the two Gram matrices."""
+        num_users, num_movies = user_item.shape
+        matrix = user_item.astype(np.float64)
+        is_dual = num_users < num_movies
+        gram = (matrix @ matrix.T if is_dual else matrix.T @ matrix).toarray()
+        np.fill_diagonal(gram, gram.diagonal() + self.l2)
+        self.inverse = np.linalg.inv(gram)
+        self.user_item = matrix if is_dual else None
+        self.diagonal = self._dual_diagonal(matrix) if is_dual else self.inverse.diagonal()
+
+    def score(self, users: Tensor, history: csr_matrix) -> Tensor:
+        """Follows the history."""
+        known = history[users.numpy()].astype(np.float64)
+        if self.user_item is None:
+            projected = known @ self.inverse
+        else:
+            projected = (known - ((known @ self.user_item.T) @ self.inverse) @ self.user_item) / self.l2
+        return _float32(np.asarray(known - projected / self.diagonal))
+
+    def memory(self, num_users: int, num_movies: int, num_links: int) -> int:
+        """The Gram matrix, its inverse and two copies that the inversion needs."""
+        return 4 * 8 * min(num_users, num_movies) ** 2
+
+    def _dual_diagonal(self, matrix: csr_matrix) -> Floats:
+        columns = matrix.tocsc()
+        blocks = (columns[:, start : start + 1024] for start in range(0, matrix.shape[1], 1024))
+        explained = [np.asarray(block.multiply(self.inverse @ block).sum(axis=0)).ravel() for block in blocks]
+        diagonal: Floats = (1 - np.concatenate(explained)) / self.l2
+        return diagonal
+
+
+@dataclass
+class IALS:
+    """Matrix factorisation by alternating least squares on all pairs, unrated ones with a smaller weight.
+
+    Hu, Koren and Volinsky, "Collaborative filtering for implicit feedback datasets", ICDM 2008, by the library
+    ``implicit``.
+
+    Args:
+        factors: width of the factors.
+        regularization: L2 penalty.
+        alpha: weight of a link, where an unrated pair has 1.
+        iterations: passes of alternating least squares.
+    """
+
+    factors: int = 64
+    regularization: float = 30.0
+    alpha: float = 5.0
+    iterations: int = 15
+    model: Any = field(init=False, repr=False)
+
+    def fit(self, user_item: csr_matrix, seed: int) -> None:
+        """Factorises."""
+        self.model = AlternatingLeastSquares(
+            self.factors, self.regularization, self.alpha, iterations=self.iterations, random_state=seed
+        )
+        with threadpool_limits(1, "blas"):  # the library warns if BLAS has threads besides its own
+            self.model.fit(user_item, show_progress=False)
+
+    def score(self, users: Tensor, history: csr_matrix) -> Tensor:
+        """Follows the history: the users' factors are computed from it."""
+        rows = users.numpy()
+        with threadpool_limits(1, "blas"):
+            factors = self.model.recalculate_user(rows, history[rows])
+        return _float32(np.atleast_2d(factors) @ self.model.item_factors.T)
+
+    def memory(self, num_users: int, num_movies: int, num_links: int) -> int:
+        """Factors, and the links and their transpose."""
+        return 2 * 4 * self.factors * (num_users + num_movies) + 3 * 12 * num_links
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A baseline with its defaults, chosen on the validation part of ml-latest-small, and a small search.
+
+    Attributes:
+        baseline: the defaults.
+        grid: changes of the defaults that the search tries.
+    """
+
+    baseline: Baseline
+    grid: tuple[Mapping[str, float], ...] = ({},)
+
+
+BASELINES: Mapping[str, Candidate] = {
+    "degree sum": Candidate(DegreeSum()),
+    "popularity": Candidate(Popularity()),
+    "ItemKNN": Candidate(ItemKNN(), tuple({"num_neighbors": n} for n in (20, 50, 100, 200))),
+    "iALS": Candidate(
+        IALS(), tuple({"regularization": r, "alpha": a} for r, a in ((1, 1), (10, 1), (20, 2), (30, 5), (50, 10)))
+    ),
+    "EASE": Candidate(EASE(), tuple({"l2": value} for value in (100.0, 200.0, 300.0, 500.0, 1000.0))),
+    "BPR-MF": Candidate(BPR(), tuple({"penalty": p, "lr": lr} for p in (3e-4, 1e-3, 3e-3) for lr in (0.003, 0.01))),
+    "LightGCN": Candidate(BPR(num_layers=2), tuple({"num_layers": n, "lr": lr} for n in (1, 2) for lr in (0.01, 0.03))),
+}
+"""By name, in the order of the comparison."""
+
+
+def link_matrix(links: Tensor, num_users: int, num_movies: int) -> csr_matrix:
+    """Turns [2, num_links] int64 links into a sparse matrix: float32, 1 at each."""
+    ones = np.ones(links.size(1), np.float32)
+    return csr_matrix((ones, tuple(links.numpy())), shape=(num_users, num_movies))
+
+
+def _float32(scores: NDArray[Any]) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(scores, np.float32))
