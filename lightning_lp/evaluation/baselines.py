@@ -180,7 +180,7 @@ class IALS:
     """
 
     factors: int = 64
-    regularization: float = 30.0
+    regularization: float = 40.0
     alpha: float = 5.0
     iterations: int = 15
     model: Any = field(init=False, repr=False)
@@ -223,11 +223,13 @@ BASELINES: Mapping[str, Candidate] = {
     "popularity": Candidate(Popularity()),
     "ItemKNN": Candidate(ItemKNN(), tuple({"num_neighbors": n} for n in (20, 50, 100, 200))),
     "iALS": Candidate(
-        IALS(), tuple({"regularization": r, "alpha": a} for r, a in ((1, 1), (10, 1), (20, 2), (30, 5), (50, 10)))
+        IALS(), tuple({"regularization": r, "alpha": a} for r, a in ((10, 1), (20, 2), (40, 5), (60, 10)))
     ),
     "EASE": Candidate(EASE(), tuple({"l2": value} for value in (100.0, 200.0, 300.0, 500.0, 1000.0))),
-    "BPR-MF": Candidate(BPR(), tuple({"penalty": p, "lr": lr} for p in (3e-4, 1e-3, 3e-3) for lr in (0.003, 0.01))),
-    "LightGCN": Candidate(BPR(num_layers=2), tuple({"num_layers": n, "lr": lr} for n in (1, 2) for lr in (0.01, 0.03))),
+    "BPR-MF": Candidate(BPR(), tuple({"penalty": p, "lr": lr} for p in (1e-3, 4e-3) for lr in (0.003, 0.01))),
+    "LightGCN": Candidate(
+        BPR(num_layers=2, lr=0.05, penalty=1e-3), tuple({"num_layers": n, "lr": lr} for n in (1, 2) for lr in (0.02, 0.05))
+    ),
 }
 """By name, in the order of the comparison."""
 

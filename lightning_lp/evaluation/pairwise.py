@@ -5,10 +5,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from scipy.sparse import csr_matrix  # type: ignore[import-untyped]
 from torch import Tensor
 from torch_geometric.nn import LightGCN
 from torch_geometric.nn.conv.gcn_conv import gcn_norm
+from torch_geometric.nn.models.lightgcn import BPRLoss
 from torch_geometric.utils import sort_edge_index
 from torch_geometric.utils.sparse import index2ptr
 
@@ -19,7 +21,7 @@ class BPR:
 
     Without layers this is BPR-MF (Rendle et al., "BPR: Bayesian personalized ranking from implicit feedback", UAI
     2009); with layers it is LightGCN (He et al., "LightGCN: Simplifying and powering graph convolution network for
-    recommendation", SIGIR 2020). Both are PyG's ``LightGCN`` and its ``recommendation_loss``.
+    recommendation", SIGIR 2020). Both are PyG's ``LightGCN`` and ``BPRLoss``.
 
     Scores do not depend on the history: the embeddings are those of training.
 
@@ -35,9 +37,9 @@ class BPR:
     num_layers: int = 0
     channels: int = 64
     epochs: int = 60
-    num_batches: int = 10
+    num_batches: int = 4
     lr: float = 0.01
-    penalty: float = 1e-3
+    penalty: float = 4e-3
     z_user: Tensor = field(init=False, repr=False)
     z_movie: Tensor = field(init=False, repr=False)
 
@@ -65,6 +67,7 @@ class BPR:
         model = LightGCN(num_users + num_movies, self.channels, self.num_layers, normalize=False)
         adjacency = _adjacency(links, num_users, num_movies)
         optimizer = torch.optim.Adam(model.parameters(), lr=self.lr)
+        bpr_loss = BPRLoss(self.penalty)
         for _ in range(self.epochs):
             for chosen in torch.randperm(links.size(1)).chunk(self.num_batches):
                 user, liked = links[:, chosen]
@@ -74,11 +77,11 @@ class BPR:
                 if not user.numel():
                     continue
                 z = model.get_embedding(adjacency)
-                loss = model.recommendation_loss(
-                    (z[user] * z[liked]).sum(dim=1),
-                    (z[user] * z[other]).sum(dim=1),
-                    node_id=torch.cat([user, liked, other]),
-                    lambda_reg=self.penalty,
+                z_user, z_liked, z_other = (F.embedding(nodes, z) for nodes in (user, liked, other))
+                loss = bpr_loss(
+                    (z_user * z_liked).sum(dim=1),
+                    (z_user * z_other).sum(dim=1),
+                    model.embedding(torch.cat([user, liked, other])),
                 )
                 optimizer.zero_grad()
                 loss.backward()
