@@ -16,7 +16,9 @@ from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCL
 from lightning_lp.callbacks.curves import Curves
 from lightning_lp.callbacks.data_report import DataReport
 from lightning_lp.callbacks.predictions import PredictionWriter
+from lightning_lp.callbacks.ranking import RankingMetrics
 from lightning_lp.callbacks.results import Results
+from lightning_lp.callbacks.samples import Samples
 from lightning_lp.callbacks.throughput import Throughput
 from lightning_lp.data.datamodule import MovieLensDataModule
 from lightning_lp.errors import UserError
@@ -51,6 +53,7 @@ class LinkPredictionCLI(LightningCLI):
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
         parser.add_lightning_class_args(EarlyStopping, "early_stopping")
         parser.add_lightning_class_args(PredictionWriter, "predictions")
+        parser.add_lightning_class_args(RankingMetrics, "ranking")
         parser.set_defaults(
             {
                 "checkpoint.monitor": MONITOR,
@@ -88,13 +91,11 @@ class LinkPredictionCLI(LightningCLI):
         """Validates the best checkpoint."""
         checkpoint = self.best_checkpoint
         self.trainer.validate(self.model, datamodule=self.datamodule, ckpt_path=checkpoint, verbose=False)
-        self.results.show()
 
     def test_best(self) -> None:
         """Tests the best checkpoint."""
         checkpoint = self.best_checkpoint
         self.trainer.test(self.model, datamodule=self.datamodule, ckpt_path=checkpoint, verbose=False)
-        self.results.show()
 
     @property
     def results(self) -> Results:
@@ -126,11 +127,12 @@ def _check_checkpoint(path: str, args: list[str]) -> None:
             )
 
 
-def main(args: Sequence[str] | None = None) -> LinkPredictionCLI:
+def main(args: Sequence[str] | None = None, *, then_test: bool = False) -> LinkPredictionCLI:
     """Runs one command.
 
     Args:
         args: the command and its options. Default: those of the process.
+        then_test: test the best checkpoint after a fit.
 
     Raises:
         UserError: something that the user can put right.
@@ -139,7 +141,7 @@ def main(args: Sequence[str] | None = None) -> LinkPredictionCLI:
     for expected in ("LightningCLI's args parameter", ".*does not have many workers", ".*LeafSpec"):
         warnings.filterwarnings("ignore", message=expected)
     throughput = Throughput()
-    return LinkPredictionCLI(
+    cli = LinkPredictionCLI(
         LinkPredictionModule,
         MovieLensDataModule,
         args=None if args is None else list(args),
@@ -149,6 +151,11 @@ def main(args: Sequence[str] | None = None) -> LinkPredictionCLI:
         trainer_defaults={
             "max_epochs": 20,
             "log_every_n_steps": 10,
-            "callbacks": [DataReport(), throughput, Curves(), Results(throughput)],
+            "callbacks": [DataReport(), throughput, Curves(), Samples(), Results(throughput)],
         },
     )
+    if cli.subcommand == "fit":
+        if then_test:
+            cli.test_best()
+        cli.results.show()
+    return cli

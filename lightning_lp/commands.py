@@ -65,7 +65,9 @@ def export(args: Sequence[str] | None = None) -> None:
     Raises:
         UserError: something that the user can put right.
     """
-    parser = Parser(prog="lightning-lp export", description="Writes embeddings and a NumPy-only recommender into a new folder.")
+    parser = Parser(
+        prog="lightning-lp export", description="Writes embeddings and a NumPy-only recommender into a new folder."
+    )
     parser.add_argument("--run", metavar="DIR|FILE", type=Path, help="run folder or checkpoint; default: the newest")
     parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder to make")
     options = parser.parse_args(args)
@@ -79,7 +81,9 @@ def export(args: Sequence[str] | None = None) -> None:
 
 
 def _recommend_parser() -> Parser:
-    parser = Parser(prog="lightning-lp recommend", description="Recommends movies from a trained run; no data files are needed.")
+    parser = Parser(
+        prog="lightning-lp recommend", description="Recommends movies from a trained run; no data files are needed."
+    )
     parser.add_argument("--run", metavar="DIR|FILE", type=Path, help="run folder or checkpoint; default: the newest")
     parser.add_argument("--k", type=int, default=10, help="length of the list (default: 10)")
     parser.add_argument("--format", choices=["table", "json", "csv"], default="table", help="default: table")

@@ -1,6 +1,7 @@
 """Recommends movies from a checkpoint alone: neither the CSV files nor training are needed."""
 
 import unicodedata
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch_geometric.data import HeteroData
+from torch_geometric.utils import to_torch_csr_tensor
 
 from lightning_lp.checkpoint import load_checkpoint
 from lightning_lp.data.graph import genre_names, multi_hot
@@ -51,7 +53,7 @@ class Recommender:
         self.seen_offsets = np.append(0, np.cumsum(counts))
         self.seen_movies = seen[1, np.lexsort(seen[::-1])].astype(np.int64)
         self._encoder = module.encoder
-        self.user_embeddings, self.movie_embeddings = self._embed_all(module, self._graph(state))
+        self.user_embeddings, self.movie_embeddings = self._embed_all(module, state)
         if not (np.isfinite(self.user_embeddings).all() and np.isfinite(self.movie_embeddings).all()):
             raise UserError("the model's vectors are not finite numbers: its training diverged, train it again")
 
@@ -136,12 +138,12 @@ class Recommender:
         """
         distinct = [np.unique(history) for history in histories]
         user = np.repeat(np.arange(len(distinct)), [len(movies) for movies in distinct])
-        edge_index = torch.from_numpy(np.stack([np.concatenate(distinct), user]))
+        edge_index = torch.from_numpy(np.stack([np.concatenate(distinct), user])).to(self._layer_inputs[0].device)
         with torch.no_grad():
             h = self._encoder.user_emb.weight.mean(dim=0).expand(len(distinct), -1)
             for i, (conv, h_movie) in enumerate(zip(self._encoder.convs, self._layer_inputs, strict=True)):
                 h = conv({USER: h.relu() if i > 0 else h, MOVIE: h_movie}, {REV_RATES: edge_index})[USER]
-        return np.asarray(h.numpy())
+        return np.asarray(h.cpu().numpy())
 
     def similar(self, movie: int | str, k: int = 10) -> list[Recommendation]:
         """The ``k`` movies whose vectors are closest to the movie's, by cosine; the movie itself is left out.
@@ -177,26 +179,29 @@ class Recommender:
         index = _known(self.movies, movies, "movie")
         return [(str(self.movies.ids[i]), self.titles[i], ", ".join(self.genres[i])) for i in index]
 
-    def _graph(self, state: dict[str, Any]) -> HeteroData:
-        data = HeteroData()
-        data[USER].node_id = torch.arange(len(self.users))
-        data[MOVIE].node_id = torch.arange(len(self.movies))
-        data[MOVIE].x = multi_hot(state["genres"])[1]
-        data[RATES].edge_index = state["links"].long()
-        data[REV_RATES].edge_index = data[RATES].edge_index.flip(0)
-        return data
-
-    def _embed_all(self, module: LinkPredictionModule, data: HeteroData) -> tuple[NDArray[Any], NDArray[Any]]:
+    def _embed_all(self, module: LinkPredictionModule, state: dict[str, Any]) -> tuple[NDArray[Any], NDArray[Any]]:
         """Embeds all nodes, and keeps the movies as each layer saw them: new users receive messages from those."""
         self._layer_inputs: list[Tensor] = []
         hooks = [
             conv.register_forward_pre_hook(lambda _, inputs: self._layer_inputs.append(inputs[0][MOVIE]))
             for conv in module.encoder.convs
         ]
-        z_user, z_movie = embed_all(module, data)
+        z_user, z_movie = embed_all(module, self._graph(state))
         for hook in hooks:
             hook.remove()
-        return z_user.numpy(), z_movie.numpy()
+        return z_user.cpu().numpy(), z_movie.cpu().numpy()
+
+    def _graph(self, state: dict[str, Any]) -> HeteroData:
+        num_users, num_movies, links = len(self.users), len(self.movies), state["links"].long()
+        data = HeteroData()
+        data[USER].node_id, data[MOVIE].node_id = torch.arange(num_users), torch.arange(num_movies)
+        data[MOVIE].x = multi_hot(state["genres"])[1]
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Sparse (CSR tensor support is in beta|invariant checks)")
+            # Matrices [receivers, senders] give the same sums as lists of edges, without a vector for each edge.
+            data[RATES].edge_index = to_torch_csr_tensor(links.flip(0), size=(num_movies, num_users))
+            data[REV_RATES].edge_index = to_torch_csr_tensor(links, size=(num_users, num_movies))
+        return data
 
     def _seen(self, user: int) -> NDArray[np.int64]:
         seen: NDArray[np.int64] = self.seen_movies[self.seen_offsets[user] : self.seen_offsets[user + 1]]

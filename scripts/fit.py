@@ -13,8 +13,7 @@ def fit(args: Sequence[str] | None = None) -> None:
     """Runs ``fit`` with ``configs/default.yaml``, changed by the flags given, and ``test`` after it."""
     from lightning_lp.cli import main
 
-    cli = main(["fit", "--config", str(DEFAULTS), *(sys.argv[1:] if args is None else args)])
-    cli.test_best()
+    main(["fit", "--config", str(DEFAULTS), *(sys.argv[1:] if args is None else args)], then_test=True)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,9 @@ DEFAULTS = Path(__file__).parent / "configs" / "default.yaml"
 
 def new_users(args: Sequence[str] | None = None) -> None:
     """Hides users, trains on the others, and compares the lists of the hidden ones with those of two baselines."""
-    parser = Parser(prog="scripts/new_users.py", description="Further flags are those of fit, such as --trainer.max_epochs 5.")
+    parser = Parser(
+        prog="scripts/new_users.py", description="Further flags are those of fit, such as --trainer.max_epochs 5."
+    )
     parser.add_argument("--root", metavar="DIR", help="folder with movies.csv and ratings.csv")
     parser.add_argument("--dataset", metavar="NAME", help="public archive to fetch instead")
     parser.add_argument("--seed", type=int, default=0, help="of the choice of users and of training (default: 0)")

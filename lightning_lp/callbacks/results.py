@@ -8,6 +8,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.trainer.states import TrainerFn
 from pytorch_lightning.utilities import rank_zero_only
 from rich import box
@@ -56,11 +57,24 @@ class Results(Callback):
         if trainer.state.fn == TrainerFn.VALIDATING:
             self.results["validation"] = _metrics(trainer, "val/")
             self._write(trainer)
+            if trainer.global_step > 0:
+                self._log_hyperparameters(trainer, pl_module)
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Adds the test metrics."""
         self.results["test"] = _metrics(trainer, "test/")
         self._write(trainer)
+
+    @rank_zero_only
+    def _log_hyperparameters(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Lets TensorBoard compare runs by their settings and the metrics of their best checkpoints."""
+        data = data_of(trainer)
+        settings = {**pl_module.hparams, **(data.hparams if data else {}), "precision": trainer.precision}
+        plain = {name: str(value) for name, value in settings.items() if not name.startswith("_")}
+        metrics = {f"best/{name}": value for name, value in self.results["validation"].items()}
+        for logger in trainer.loggers:
+            if isinstance(logger, TensorBoardLogger):
+                logger.log_hyperparams(plain, metrics)
 
     @rank_zero_only
     def show(self) -> None:

@@ -228,7 +228,8 @@ BASELINES: Mapping[str, Candidate] = {
     "EASE": Candidate(EASE(), tuple({"l2": value} for value in (100.0, 200.0, 300.0, 500.0, 1000.0))),
     "BPR-MF": Candidate(BPR(), tuple({"penalty": p, "lr": lr} for p in (1e-3, 4e-3) for lr in (0.003, 0.01))),
     "LightGCN": Candidate(
-        BPR(num_layers=2, lr=0.05, penalty=1e-3), tuple({"num_layers": n, "lr": lr} for n in (1, 2) for lr in (0.02, 0.05))
+        BPR(num_layers=2, lr=0.05, penalty=1e-3),
+        tuple({"num_layers": n, "lr": lr} for n in (1, 2) for lr in (0.02, 0.05)),
     ),
 }
 """By name, in the order of the comparison."""

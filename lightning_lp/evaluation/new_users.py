@@ -15,6 +15,7 @@ from lightning_lp.data.schema import MOVIES_FILE, RATES, RATINGS_FILE, USER, Col
 from lightning_lp.data.tables import Tables
 from lightning_lp.errors import UserError
 from lightning_lp.evaluation.baselines import Baseline, ItemKNN, Popularity, link_matrix
+from lightning_lp.evaluation.embed import dot_products
 from lightning_lp.evaluation.ranking import RankingTask, ScoreUsers, rank_users
 from lightning_lp.model.module import LinkPredictionModule
 from lightning_lp.recommend import Recommender
@@ -91,7 +92,7 @@ def judge_new_users(
     recommender = Recommender(module, data.state_dict() | {"links": train_links.int()})
     z_user = torch.from_numpy(recommender.embed_new(hidden.histories))
     z_movie = torch.from_numpy(recommender.movie_embeddings)
-    scorers: dict[str, ScoreUsers] = {"lightning_lp": lambda users: z_user[users] @ z_movie.T}
+    scorers: dict[str, ScoreUsers] = {"lightning_lp": dot_products(z_user, z_movie)}
 
     links = link_matrix(train_links, data.num_users, data.num_movies)
     history = link_matrix(_pairs(hidden.histories), len(hidden.ids), data.num_movies)

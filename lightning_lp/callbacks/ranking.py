@@ -1,0 +1,61 @@
+"""Ranks the whole catalogue for every user after a validation or test, and logs how well."""
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.trainer.states import TrainerFn
+from torch_geometric.data import HeteroData
+
+from lightning_lp.data.datamodule import MovieLensDataModule, data_of
+from lightning_lp.errors import UserError
+from lightning_lp.evaluation.embed import dot_products, embed_all
+from lightning_lp.evaluation.ranking import means, rank_users, ranking_task
+from lightning_lp.model.module import LinkPredictionModule
+
+
+class RankingMetrics(Callback):
+    """Logs ``val/recall@20``, ``val/ndcg@20`` and the other metrics of ``rank_users`` (``test/...`` likewise).
+
+    They can be monitored: they are logged before checkpoints are saved. Where an epoch has none, the last ones stand.
+
+    Args:
+        every_n_epochs: in a fit, ranks in every n-th epoch; 0: never. ``validate`` and ``test`` always do.
+    """
+
+    def __init__(self, every_n_epochs: int = 1) -> None:
+        if every_n_epochs < 0:
+            raise UserError(f"--ranking.every_n_epochs {every_n_epochs}: 0 or more wanted")
+        self.every_n_epochs = every_n_epochs
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Ranks validation's held-out movies; the training links are seen."""
+        data, n = data_of(trainer), self.every_n_epochs
+        is_due = trainer.state.fn != TrainerFn.FITTING or (n > 0 and (trainer.current_epoch + 1) % n == 0)
+        if data is not None and is_due and not trainer.sanity_checking:
+            self._log(trainer, pl_module, data, "val", data.split.val)
+
+    def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Ranks test's held-out movies; training and validation links are seen."""
+        data = data_of(trainer)
+        if data is not None:
+            self._log(trainer, pl_module, data, "test", data.split.test)
+
+    def _log(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        data: MovieLensDataModule,
+        stage: str,
+        graph: HeteroData,
+    ) -> None:
+        if not isinstance(pl_module, LinkPredictionModule):
+            return
+        task = ranking_task(graph, data.graph.below_min_rating)
+        score_users = dot_products(*embed_all(pl_module, graph))
+        ranking = rank_users(task, score_users, trainer.global_rank, trainer.world_size)
+        # Every process knows a part of the sums; the means are then the same in all of them.
+        totals = {
+            name: trainer.strategy.reduce(total.to(pl_module.device), reduce_op="sum")
+            for name, total in ranking.totals().items()
+        }
+        metrics = {f"{stage}/{name}": value for name, value in means(totals).items()}
+        pl_module.log_dict(metrics, batch_size=1, sync_dist=trainer.world_size > 1)

@@ -1,0 +1,108 @@
+"""Shows in TensorBoard what the model would recommend, and how it arranges the movies."""
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.trainer.states import TrainerFn
+from torch import Tensor
+
+from lightning_lp.data.datamodule import MovieLensDataModule, data_of
+from lightning_lp.data.graph import RatingGraph, genre_names
+from lightning_lp.data.schema import NO_GENRES, RATES
+from lightning_lp.evaluation.embed import embed_all
+from lightning_lp.evaluation.ranking import RankingTask, ranking_task, top_k
+from lightning_lp.model.module import LinkPredictionModule
+
+_MAX_PROJECTED = 10_000
+
+
+class Samples(Callback):
+    """Recommendations for three users after each validation, and after a fit the best checkpoint's movies.
+
+    The users are the least active, the median and the most active of those with held-out movies. The movies' vectors
+    go to the projector, with title and main genre; of large catalogues the 10,000 most rated.
+
+    Args:
+        k: length of the lists.
+    """
+
+    def __init__(self, k: int = 5) -> None:
+        self.k = k
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Writes the panel; in the validation that follows a fit, the projector."""
+        data = data_of(trainer)
+        loggers = [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
+        if trainer.sanity_checking or data is None or not loggers or not trainer.is_global_zero:
+            return
+        if not isinstance(pl_module, LinkPredictionModule):
+            return
+        z_user, z_movie = (z.cpu() for z in embed_all(pl_module, data.split.val))
+        for logger in loggers:
+            if trainer.state.fn == TrainerFn.FITTING:
+                text = sample_text(data, z_user, z_movie, self.k)
+                logger.experiment.add_text("val/recommendations", text, trainer.global_step)
+            elif trainer.global_step > 0:
+                chosen, labels = projected_movies(data.graph)
+                header = ["title", "main genre"]
+                logger.experiment.add_embedding(z_movie[chosen], labels, tag="movies", metadata_header=header)
+
+
+def sample_text(data: MovieLensDataModule, z_user: Tensor, z_movie: Tensor, k: int = 5) -> str:
+    """Histories and recommendations of three users as Markdown; held-out movies that were found are bold."""
+    task, graph = ranking_task(data.split.val, data.graph.below_min_rating), data.graph
+    parts = []
+    for position in sample_positions(task):
+        user = int(task.users[position])
+        scores = z_user[[user]] @ z_movie.t()
+        seen, held_out = (pairs[1, pairs[0] == position] for pairs in (task.seen, task.held_out))
+        listed = top_k(scores, torch.stack([torch.zeros_like(seen), seen]), k)[0]
+        rows = [
+            f"| {rank} | {_bold(_title(graph, movie), movie in held_out)} | {genres_text(graph.genres[movie])} |"
+            for rank, movie in enumerate(listed[listed < task.num_movies].tolist(), start=1)
+        ]
+        history = ", ".join(_title(graph, movie) for movie in seen[:k].tolist())
+        parts.append(
+            f"**user {graph.users.ids[user]}** ({seen.numel():,} movies rated, {held_out.numel()} held out; "
+            f"rated {history}, ...)\n\n| | recommended | genres |\n| --- | --- | --- |\n" + "\n".join(rows)
+        )
+    return "\n\n".join(parts)
+
+
+def sample_positions(task: RankingTask) -> list[int]:
+    """Positions in ``task.users`` of the least active, the median and the most active user."""
+    activity = torch.bincount(task.seen[0], minlength=task.users.numel())
+    order = activity.argsort(stable=True)
+    return sorted({int(order[i]) for i in (0, len(order) // 2, -1)}, key=lambda position: int(activity[position]))
+
+
+def projected_movies(graph: RatingGraph) -> tuple[Tensor, list[list[str]]]:
+    """Indices of the most rated movies, and the title and main genre of each."""
+    num_raters = torch.bincount(graph.data[RATES].edge_index[1], minlength=len(graph.movies))
+    chosen = num_raters.argsort(descending=True, stable=True)[:_MAX_PROJECTED]
+    labels = [[_plain(graph.titles[movie]), main_genre(graph.genres[movie])] for movie in chosen.tolist()]
+    return chosen, labels
+
+
+def main_genre(genres: str) -> str:
+    """The first genre, or a dash."""
+    return next((name for name in genre_names(genres) if name != NO_GENRES), "-")
+
+
+def genres_text(genres: str) -> str:
+    """All genres for people to read."""
+    return ", ".join(name for name in genre_names(genres) if name != NO_GENRES)
+
+
+def _title(graph: RatingGraph, movie: int) -> str:
+    return _plain(graph.titles[movie]).replace("|", "\\|")
+
+
+def _plain(text: str) -> str:
+    """Without line breaks and tabs, which would end a cell."""
+    return " ".join(text.split())
+
+
+def _bold(text: str, is_found: bool) -> str:
+    return f"**{text}**" if is_found else text

@@ -1,0 +1,113 @@
+"""The command ``compare``: the baselines and a run's model, on the very same split."""
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import partial
+from inspect import signature
+from pathlib import Path
+from typing import Any
+
+import torch
+from jsonargparse import Namespace
+from rich.console import Console
+from rich.progress import Progress
+
+from lightning_lp.callbacks.results import RESULTS_FILE, describe
+from lightning_lp.checkpoint import find_checkpoint, load_checkpoint
+from lightning_lp.cli import Parser
+from lightning_lp.data.datamodule import MovieLensDataModule
+from lightning_lp.errors import UserError
+from lightning_lp.evaluation.baselines import BASELINES
+from lightning_lp.evaluation.comparison import Comparison, Part
+from lightning_lp.evaluation.comparison_report import rich_table, write_report
+from lightning_lp.model.module import LinkPredictionModule
+
+DEFAULT_OUT = "lightning_logs/comparison"
+
+
+def compare(args: Sequence[str] | None = None) -> None:
+    """Fits all baselines, judges them and the run's model, prints a table and writes it as JSON and Markdown.
+
+    Args:
+        args: the options. Default: those of the process.
+
+    Raises:
+        UserError: something that the user can put right.
+        SystemExit: options that cannot be parsed, or ``--help``.
+    """
+    options = _parse(args)
+    data, module = load_data(options.run, options.data)
+    run_folder = find_checkpoint(options.run).parent.parent if options.run else Path(DEFAULT_OUT)
+    out = Path(options.out or run_folder)
+    if out.is_file():
+        raise UserError(f"--out {out} is a file: give a folder")
+
+    comparison = Comparison(data, options.part, options.seed, options.max_memory and options.max_memory * 2**30)
+    if module is not None:
+        comparison.add_model(module, _fit_seconds(run_folder))
+    _add_baselines(comparison, search=not options.quick)
+    if module is not None:
+        comparison.add_tests()
+
+    how = "default settings" if options.quick else "settings searched on validation"
+    title = f"{data.dataset_name}: {options.part}, split {data.split.fingerprint}, {how}"
+    Console(width=100).print(rich_table(title, comparison.entries))
+    head = {**describe(data), "run": options.run, "part": options.part, "quick": options.quick, "seed": options.seed}
+    write_report(out, title, head, comparison.entries)
+    print(f"written to {out / 'comparison.json'} and {out / 'comparison.md'}")
+
+
+def load_data(run: str | None, changes: Mapping[str, Any]) -> tuple[MovieLensDataModule, LinkPredictionModule | None]:
+    """Sets the data up, as in a run if there is one, and loads the run's model.
+
+    Args:
+        run: run folder or checkpoint.
+        changes: settings of the data module, in place of the run's or of its defaults.
+
+    Raises:
+        UserError: there is no such run, or it was trained on other data or another split.
+    """
+    if run is None:
+        data, module = MovieLensDataModule(**changes), None
+        data.setup()
+        return data, module
+    module, state = load_checkpoint(run)
+    settings = torch.load(find_checkpoint(run), weights_only=True, map_location="cpu")["datamodule_hyper_parameters"]
+    known = signature(MovieLensDataModule).parameters
+    data = MovieLensDataModule(**{name: settings[name] for name in known if name in settings} | dict(changes))
+    data.setup()
+    data.load_state_dict(state)
+    return data, module
+
+
+def _parse(args: Sequence[str] | None) -> Namespace:
+    parser = Parser(prog="compare.py", description="Compares the baselines, and a run's model, on one split.")
+    parser.add_argument("--run", type=str | None, help="run folder or checkpoint; its data and split are used")
+    parser.add_argument("--part", type=Part, default="validation", help="part of the split whose links are ranked")
+    parser.add_argument("--quick", action="store_true", help="default settings for the baselines, no search")
+    parser.add_argument("--seed", type=int, default=0, help="seed of baselines, intervals and tests")
+    parser.add_argument("--out", type=str | None, help=f"folder to write; default: the run's, or {DEFAULT_OUT}")
+    parser.add_argument(
+        "--max_memory", type=float | None, help="GiB for fitting a baseline; default: 80 %% of the free"
+    )
+    parser.add_class_arguments(MovieLensDataModule, "data")
+    given = parser.parse_args(args, defaults=False)  # only what is given may replace a run's settings
+    options = parser.get_defaults()
+    options.update(given)
+    options.data = given.as_dict().get("data", {})
+    return options
+
+
+def _add_baselines(comparison: Comparison, *, search: bool) -> None:
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        for name, candidate in BASELINES.items():
+            task = progress.add_task(f"fitting {name}", total=len(candidate.grid) if search else 1)
+            comparison.add_baseline(name, candidate, search=search, advance=partial(progress.advance, task))
+
+
+def _fit_seconds(run: Path) -> float | None:
+    """Seconds of the run's fit, where its results are at hand."""
+    path = run / RESULTS_FILE
+    results = json.loads(path.read_text()) if path.is_file() else {}
+    seconds: float | None = results.get("timing", {}).get("fit_s")
+    return seconds

@@ -1,0 +1,162 @@
+"""Fits the baselines and judges them and a run's model on one split: who ranks better, and is it chance?"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal
+
+import psutil  # type: ignore[import-untyped]
+import torch
+from scipy.sparse import csr_matrix  # type: ignore[import-untyped]
+from torch_geometric.data import HeteroData
+
+from lightning_lp.data.datamodule import MovieLensDataModule
+from lightning_lp.data.schema import RATES
+from lightning_lp.evaluation.baselines import Baseline, Candidate, link_matrix
+from lightning_lp.evaluation.embed import dot_products, embed_all
+from lightning_lp.evaluation.ranking import Ranking, ScoreUsers, rank_users, ranking_task
+from lightning_lp.evaluation.significance import PairedTest, auroc, bootstrap_interval, paired_tests
+from lightning_lp.model.module import LinkPredictionModule
+
+Part = Literal["validation", "test"]
+MODEL = "this run"
+TARGET = "ndcg@20"
+"""What the search maximises and the paired tests compare."""
+WITH_INTERVAL = ("recall@20", TARGET)
+
+
+@dataclass
+class Entry:
+    """What is known of one model.
+
+    Attributes:
+        name: name of the model.
+        skipped: why it was not fitted; then it has no figures.
+        parameters: its hyper-parameters.
+        search: the settings that were tried, each with the NDCG@20 that it reached on validation.
+        fit_s: seconds that the fit (of the chosen setting) took.
+        auroc: over the labels of the part.
+        metrics: the ranking metrics.
+        intervals: 95 % bootstrap intervals over users of some of them.
+        test: the run's model minus this one, if there is a run.
+    """
+
+    name: str
+    skipped: str | None = None
+    parameters: dict[str, Any] = field(default_factory=dict)
+    search: list[dict[str, float]] = field(default_factory=list)
+    fit_s: float | None = None
+    auroc: float | None = None
+    metrics: dict[str, float] = field(default_factory=dict)
+    intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
+    test: PairedTest | None = None
+
+
+class Comparison:
+    """Fits and judges models on one part of a split.
+
+    Args:
+        data: the data module, set up.
+        part: the part whose held-out links are ranked. Hyper-parameters are chosen on validation in any case.
+        seed: seed of the baselines that draw, of the bootstrap and of the tests.
+        max_memory: bytes that fitting a baseline may take. Default: 80 % of what is free.
+
+    Attributes:
+        entries: the models so far.
+    """
+
+    def __init__(
+        self, data: MovieLensDataModule, part: Part = "validation", seed: int = 0, max_memory: float | None = None
+    ) -> None:
+        split, below = data.split, data.graph.below_min_rating
+        self.entries: list[Entry] = []
+        self._seed = seed
+        self._max_memory = 0.8 * psutil.virtual_memory().available if max_memory is None else max_memory
+        self._graph: HeteroData = split.val if part == "validation" else split.test
+        shape = (data.num_users, data.num_movies)
+        self._train = link_matrix(split.train_links, *shape)
+        self._history = link_matrix(self._graph[RATES].edge_index, *shape)
+        self._val_task = ranking_task(split.val, below)
+        self._task = ranking_task(self._graph, below)
+        self._rankings: dict[str, Ranking] = {}
+
+    def add_model(self, module: LinkPredictionModule, fit_s: float | None = None) -> None:
+        """Judges a trained model, with the part's history as its messages."""
+        hparams = {name: value for name, value in module.hparams.items() if not name.startswith("_")}
+        self._judge(Entry(MODEL, parameters=hparams, fit_s=fit_s), dot_products(*embed_all(module, self._graph)))
+
+    def add_baseline(
+        self, name: str, candidate: Candidate, *, search: bool = False, advance: Callable[[], None] = lambda: None
+    ) -> None:
+        """Fits and judges a baseline, or notes that it would take too much memory.
+
+        Args:
+            name: its name.
+            candidate: its defaults and its grid.
+            search: fit each setting of the grid and keep the best on validation. Otherwise the defaults are fitted.
+            advance: called after each fit.
+        """
+        num_users, num_movies = self._train.shape
+        need = candidate.baseline.memory(num_users, num_movies, self._train.nnz)
+        if need > self._max_memory:
+            gib = [f"{size / 2**30:,.1f} GiB" for size in (need, self._max_memory)]
+            self.entries.append(Entry(name, skipped=f"needs {gib[0]} of memory, {gib[1]} may be used"))
+            return
+        chosen, best, tried = candidate.baseline, -1.0, []
+        for change in candidate.grid if search else ({},):
+            baseline = replace(candidate.baseline, **change)  # type: ignore[type-var]
+            start = time.perf_counter()
+            baseline.fit(self._train, self._seed)
+            seconds, reached = time.perf_counter() - start, 0.0
+            if search:
+                reached = rank_users(self._val_task, _scorer(baseline, self._train)).means()[TARGET]
+                tried.append({**change, TARGET: reached})
+            if reached > best:
+                chosen, best, fit_s = baseline, reached, seconds
+            advance()
+        entry = Entry(name, parameters=_parameters(chosen), search=tried, fit_s=fit_s)
+        self._judge(entry, _scorer(chosen, self._history))
+
+    def add_tests(self) -> None:
+        """Tests the run's model against each baseline, on NDCG@20 of the same users."""
+        others = [entry for entry in self.entries if entry.name != MODEL and not entry.skipped]
+        values = [self._rankings[entry.name].values[TARGET].numpy() for entry in others]
+        tests = paired_tests(self._rankings[MODEL].values[TARGET].numpy(), values, self._seed)
+        for entry, test in zip(others, tests, strict=True):
+            entry.test = test
+
+    def _judge(self, entry: Entry, score_users: ScoreUsers) -> None:
+        ranking = rank_users(self._task, score_users)
+        entry.auroc = label_auroc(self._graph, score_users)
+        entry.metrics = ranking.means()
+        entry.intervals = {name: bootstrap_interval(ranking.values[name].numpy(), self._seed) for name in WITH_INTERVAL}
+        self.entries.append(entry)
+        self._rankings[entry.name] = ranking
+
+
+def label_auroc(graph: HeteroData, score_users: ScoreUsers, chunk: int = 256) -> float:
+    """AUROC over the labels of a part, by the very scores that rank.
+
+    Args:
+        graph: ``split.val`` or ``split.test``.
+        score_users: the model.
+        chunk: users scored at once.
+    """
+    order = graph[RATES].edge_label_index[0].argsort(stable=True)
+    user, movie = graph[RATES].edge_label_index[:, order]
+    users, row = user.unique_consecutive(return_inverse=True)
+    scores = []
+    for start in range(0, users.numel(), chunk):
+        first, last = torch.searchsorted(row, torch.tensor([start, start + chunk])).tolist()
+        chunk_scores = score_users(users[start : start + chunk]).cpu()
+        scores.append(chunk_scores[row[first:last] - start, movie[first:last]])
+    return auroc(torch.cat(scores).double().numpy(), graph[RATES].edge_label[order].numpy() > 0)
+
+
+def _scorer(baseline: Baseline, history: csr_matrix) -> ScoreUsers:
+    return lambda users: baseline.score(users, history)
+
+
+def _parameters(baseline: Baseline) -> dict[str, Any]:
+    """The hyper-parameters: the fields that ``__init__`` takes."""
+    return {entry.name: getattr(baseline, entry.name) for entry in fields(baseline) if entry.init}  # type: ignore[arg-type]
