@@ -1,6 +1,9 @@
 """Finds and loads checkpoints."""
 
+from collections.abc import Mapping
+from inspect import signature
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -28,6 +31,27 @@ def load_checkpoint(path: Path | str) -> tuple[LinkPredictionModule, dict[str, A
         return module, checkpoint[MovieLensDataModule.__qualname__]
     except Exception as error:  # torch.load raises whatever the bytes lead it to
         raise UserError(f"{path} is not a checkpoint of lightning_lp, or is damaged: give another") from error
+
+
+def load_run(
+    path: Path | str, changes: Mapping[str, Any] = MappingProxyType({})
+) -> tuple[MovieLensDataModule, LinkPredictionModule]:
+    """Loads a checkpoint, and sets up the data that it was trained on, with the settings of that run.
+
+    Args:
+        path: run folder or checkpoint.
+        changes: settings of the data module that replace the run's.
+
+    Raises:
+        UserError: there is no such run, or its data is not, or no longer, that which it was trained on.
+    """
+    module, state = load_checkpoint(path)
+    settings = torch.load(find_checkpoint(path), weights_only=True, map_location="cpu")["datamodule_hyper_parameters"]
+    known = signature(MovieLensDataModule).parameters
+    data = MovieLensDataModule(**{name: settings[name] for name in known if name in settings} | dict(changes))
+    data.setup()
+    data.load_state_dict(state)
+    return data, module
 
 
 def find_checkpoint(path: Path | str) -> Path:

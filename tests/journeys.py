@@ -1,11 +1,16 @@
 """Runs the command line as a user does, on small generated data."""
 
 import json
+import runpy
+import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from lightning_lp.cli import LinkPredictionCLI, main
 
+SCRIPTS = Path(__file__).parents[1] / "scripts"
 QUIET = [
     "--trainer.accelerator=cpu",
     "--trainer.enable_progress_bar=false",
@@ -34,3 +39,14 @@ def best_checkpoint(folder: Path) -> Path:
     """The best checkpoint of a run."""
     (path,) = (path for path in (folder / "checkpoints").iterdir() if path.name != "last.ckpt")
     return path
+
+
+def run_script(name: str, *flags: str) -> int:
+    """Runs a script in this process. Returns its exit status."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", [name, *flags])
+        try:
+            runpy.run_path(str(SCRIPTS / name), run_name="__main__")
+        except SystemExit as end:
+            return int(end.code or 0)
+    return 0

@@ -50,6 +50,15 @@ def by_user_activity(task: RankingTask, rankings: Mapping[str, Ranking]) -> Brea
     return _breakdown(bins, USER_BINS, {name: ranking.values["recall@20"] for name, ranking in rankings.items()})
 
 
+def recall_curve(task: RankingTask, ranking: Ranking) -> Tensor:
+    """Recall of lists of 1, 2, ... movies: the mean over users, [length of the lists] float64."""
+    user, movie = task.held_out
+    num_held_out = torch.bincount(user, minlength=task.users.numel())
+    found = (ranking.lists[user] == movie[:, None]).double() / num_held_out[user, None]  # [num_held_out, length]
+    curve: Tensor = found.sum(dim=0).cumsum(dim=0) / task.users.numel()
+    return curve
+
+
 def _bin(values: Tensor, edges: tuple[int, ...]) -> Tensor:
     return torch.bucketize(values, torch.tensor(edges), right=True) - 1
 

@@ -1,26 +1,24 @@
 """The command ``compare``: the baselines and a run's model, on the very same split."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
-from inspect import signature
 from pathlib import Path
-from typing import Any
 
-import torch
 from jsonargparse import Namespace
 from rich.console import Console
 from rich.progress import Progress
+from torch.utils.tensorboard import SummaryWriter
 
 from lightning_lp.callbacks.results import RESULTS_FILE, describe
-from lightning_lp.checkpoint import find_checkpoint, load_checkpoint
+from lightning_lp.checkpoint import find_checkpoint, load_run
 from lightning_lp.cli import Parser
 from lightning_lp.data.datamodule import MovieLensDataModule
 from lightning_lp.errors import UserError
 from lightning_lp.evaluation.baselines import BASELINES
 from lightning_lp.evaluation.comparison import Comparison, Part
 from lightning_lp.evaluation.comparison_report import rich_table, write_report
-from lightning_lp.model.module import LinkPredictionModule
+from lightning_lp.evaluation.figures import recall_figure
 
 DEFAULT_OUT = "lightning_logs/comparison"
 
@@ -36,7 +34,8 @@ def compare(args: Sequence[str] | None = None) -> None:
         SystemExit: options that cannot be parsed, or ``--help``.
     """
     options = _parse(args)
-    data, module = load_data(options.run, options.data)
+    data, module = load_run(options.run, options.data) if options.run else (MovieLensDataModule(**options.data), None)
+    data.setup()
     run_folder = find_checkpoint(options.run).parent.parent if options.run else Path(DEFAULT_OUT)
     out = Path(options.out or run_folder)
     if out.is_file():
@@ -54,30 +53,9 @@ def compare(args: Sequence[str] | None = None) -> None:
     Console(width=100).print(rich_table(title, comparison.entries))
     head = {**describe(data), "run": options.run, "part": options.part, "quick": options.quick, "seed": options.seed}
     write_report(out, title, head, comparison.entries)
+    if module is not None:
+        _add_figure(run_folder, comparison)
     print(f"written to {out / 'comparison.json'} and {out / 'comparison.md'}")
-
-
-def load_data(run: str | None, changes: Mapping[str, Any]) -> tuple[MovieLensDataModule, LinkPredictionModule | None]:
-    """Sets the data up, as in a run if there is one, and loads the run's model.
-
-    Args:
-        run: run folder or checkpoint.
-        changes: settings of the data module, in place of the run's or of its defaults.
-
-    Raises:
-        UserError: there is no such run, or it was trained on other data or another split.
-    """
-    if run is None:
-        data, module = MovieLensDataModule(**changes), None
-        data.setup()
-        return data, module
-    module, state = load_checkpoint(run)
-    settings = torch.load(find_checkpoint(run), weights_only=True, map_location="cpu")["datamodule_hyper_parameters"]
-    known = signature(MovieLensDataModule).parameters
-    data = MovieLensDataModule(**{name: settings[name] for name in known if name in settings} | dict(changes))
-    data.setup()
-    data.load_state_dict(state)
-    return data, module
 
 
 def _parse(args: Sequence[str] | None) -> Namespace:
@@ -88,13 +66,13 @@ def _parse(args: Sequence[str] | None) -> Namespace:
     parser.add_argument("--seed", type=int, default=0, help="seed of baselines, intervals and tests")
     parser.add_argument("--out", type=str | None, help=f"folder to write; default: the run's, or {DEFAULT_OUT}")
     parser.add_argument(
-        "--max_memory", type=float | None, help="GiB for fitting a baseline; default: 80 %% of the free"
+        "--max_memory", type=float | None, help="GiB for fitting a baseline; default: four fifths of what is free"
     )
     parser.add_class_arguments(MovieLensDataModule, "data")
     given = parser.parse_args(args, defaults=False)  # only what is given may replace a run's settings
     options = parser.get_defaults()
     options.update(given)
-    options.data = given.as_dict().get("data", {})
+    options.data = {name: value for name, value in given.as_dict().get("data", {}).items() if name != "__path__"}
     return options
 
 
@@ -103,6 +81,13 @@ def _add_baselines(comparison: Comparison, *, search: bool) -> None:
         for name, candidate in BASELINES.items():
             task = progress.add_task(f"fitting {name}", total=len(candidate.grid) if search else 1)
             comparison.add_baseline(name, candidate, search=search, advance=partial(progress.advance, task))
+
+
+def _add_figure(run: Path, comparison: Comparison) -> None:
+    """Adds the recall curves of all models to the run's TensorBoard events."""
+    curves = {entry.name: entry.recall_curve for entry in comparison.entries if entry.recall_curve}
+    with SummaryWriter(run) as writer:
+        writer.add_figure("compare/recall_at_k", recall_figure(curves))
 
 
 def _fit_seconds(run: Path) -> float | None:

@@ -5,14 +5,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 import torch
-from scipy.sparse import csr_matrix  # type: ignore[import-untyped]
+from scipy.sparse import csr_matrix
 from torch_geometric.data import HeteroData
 
 from lightning_lp.data.datamodule import MovieLensDataModule
 from lightning_lp.data.schema import RATES
 from lightning_lp.evaluation.baselines import Baseline, Candidate, link_matrix
+from lightning_lp.evaluation.breakdown import recall_curve
 from lightning_lp.evaluation.embed import dot_products, embed_all
 from lightning_lp.evaluation.ranking import Ranking, ScoreUsers, rank_users, ranking_task
 from lightning_lp.evaluation.significance import PairedTest, auroc, bootstrap_interval, paired_tests
@@ -38,6 +39,7 @@ class Entry:
         auroc: over the labels of the part.
         metrics: the ranking metrics.
         intervals: 95 % bootstrap intervals over users of some of them.
+        recall_curve: recall of lists of 1, 2, ... movies.
         test: the run's model minus this one, if there is a run.
     """
 
@@ -49,6 +51,7 @@ class Entry:
     auroc: float | None = None
     metrics: dict[str, float] = field(default_factory=dict)
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
+    recall_curve: list[float] = field(default_factory=list)
     test: PairedTest | None = None
 
 
@@ -130,6 +133,7 @@ class Comparison:
         entry.auroc = label_auroc(self._graph, score_users)
         entry.metrics = ranking.means()
         entry.intervals = {name: bootstrap_interval(ranking.values[name].numpy(), self._seed) for name in WITH_INTERVAL}
+        entry.recall_curve = recall_curve(self._task, ranking).tolist()
         self.entries.append(entry)
         self._rankings[entry.name] = ranking
 

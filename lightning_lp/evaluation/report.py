@@ -5,6 +5,7 @@ import io
 import json
 import os
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
@@ -13,7 +14,6 @@ from typing import Any
 import torch
 from jinja2 import Environment, StrictUndefined
 from matplotlib.figure import Figure
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from lightning_lp.callbacks.curves import curves_figure
 from lightning_lp.callbacks.data_report import SPLIT_COLUMNS, data_summary, split_rows
@@ -24,8 +24,9 @@ from lightning_lp.data.datamodule import MovieLensDataModule
 from lightning_lp.data.schema import RATES
 from lightning_lp.errors import UserError
 from lightning_lp.evaluation.baselines import BASELINES, link_matrix
-from lightning_lp.evaluation.breakdown import Breakdown, by_movie_popularity, by_user_activity
+from lightning_lp.evaluation.breakdown import by_movie_popularity, by_user_activity
 from lightning_lp.evaluation.embed import dot_products, embed_all
+from lightning_lp.evaluation.figures import breakdown_figure, learning_figure, recall_figure
 from lightning_lp.evaluation.ranking import Ranking, RankingTask, rank_users, ranking_task
 from lightning_lp.model.module import LinkPredictionModule
 
@@ -51,7 +52,7 @@ def write_report(run: Path) -> Path:
     """
     if not (run / RESULTS_FILE).is_file():
         raise UserError(f"{run} has no {RESULTS_FILE}: name the folder of a finished run with --run")
-    module, data = load_run(run)
+    data, module = load_run(run)
     environment = Environment(autoescape=True, undefined=StrictUndefined)
     template = environment.from_string(files("lightning_lp.evaluation").joinpath("report.html").read_text("utf-8"))
     page = template.render(_content(run, module, data))
@@ -68,15 +69,16 @@ def _content(run: Path, module: LinkPredictionModule, data: MovieLensDataModule)
     rankings = {"this run": rank_users(task, dot_products(z_user, z_movie)), **_baseline_rankings(data, task)}
     num_raters = torch.bincount(data.split.val[RATES].edge_index[1], minlength=data.num_movies)
     user, movie = data.split.val[RATES].edge_label_index
+    comparison = _comparison(run)
     logits = (z_user[user] * z_movie[movie]).sum(dim=1)
-    comparison = run / COMPARISON_FILE
     return {
         "run": run.resolve().name,
         "checkpoint": find_checkpoint(run).name,
         "summary": data_summary(data),
         "is_sample": data.dataset_name == "synthetic-sample",
         "results": json.loads((run / RESULTS_FILE).read_text()),
-        "comparison": json.loads(comparison.read_text()) if comparison.is_file() else None,
+        "comparison": comparison,
+        "recall": _picture(recall_figure(_curves(comparison))) if comparison else "",
         "split_columns": SPLIT_COLUMNS,
         "split_rows": split_rows(data.split),
         "learning": _picture(learning_figure(run)),
@@ -92,10 +94,24 @@ def _baseline_rankings(data: MovieLensDataModule, task: RankingTask) -> dict[str
     history = link_matrix(data.split.train_links, data.num_users, data.num_movies)
     rankings = {}
     for name in _BESIDE:
-        baseline = BASELINES[name].baseline
+        baseline = replace(BASELINES[name].baseline)  # type: ignore[type-var]
         baseline.fit(history, seed=0)
         rankings[name] = rank_users(task, partial(baseline.score, history=history))
     return rankings
+
+
+def _comparison(run: Path) -> dict[str, Any] | None:
+    """What ``compare`` wrote into the folder, best NDCG@20 first; what was skipped comes last."""
+    path = run / COMPARISON_FILE
+    if not path.is_file():
+        return None
+    found: dict[str, Any] = json.loads(path.read_text())
+    order = sorted(found["models"].items(), key=lambda item: -item[1]["metrics"].get("ndcg@20", -1.0))
+    return found | {"models": dict(order)}
+
+
+def _curves(comparison: dict[str, Any]) -> dict[str, list[float]]:
+    return {name: model["recall_curve"] for name, model in comparison["models"].items() if model["recall_curve"]}
 
 
 def _samples(data: MovieLensDataModule, task: RankingTask, ranking: Ranking, k: int = 10) -> Iterable[dict[str, Any]]:
@@ -115,43 +131,6 @@ def _samples(data: MovieLensDataModule, task: RankingTask, ranking: Ranking, k: 
             "history": [describe(movie) for movie in seen[:k]],
             "listed": [{**describe(movie), "found": movie in held_out} for movie in listed],
         }
-
-
-def learning_figure(run: Path) -> Figure:
-    """Losses and validation metrics over the steps of training, as the run's TensorBoard events tell."""
-    events = EventAccumulator(str(run))
-    events.Reload()
-    tags = set(events.Tags()["scalars"])
-    figure = Figure(figsize=(11, 3.5), layout="constrained")
-    panels = {
-        "loss": ("train/loss", "val/loss"),
-        "AUROC": ("val/auroc",),
-        "ranking, first 20": ("val/recall@20", "val/ndcg@20"),
-    }
-    for axes, (title, names) in zip(figure.subplots(1, 3), panels.items(), strict=True):
-        for name in names:
-            if name in tags:
-                points = events.Scalars(name)
-                axes.plot([point.step for point in points], [point.value for point in points], marker=".", label=name)
-        axes.set(title=title, xlabel="step")
-        if axes.lines:
-            axes.legend()
-    return figure
-
-
-def breakdown_figure(breakdown: Breakdown, xlabel: str) -> Figure:
-    """Grouped bars of recall, with the size of each bin below its label."""
-    figure = Figure(figsize=(7, 3.5), layout="constrained")
-    axes = figure.subplots()
-    width = 0.8 / len(breakdown.recall)
-    for i, (name, recall) in enumerate(breakdown.recall.items()):
-        place = [bin_ + (i + 0.5) * width - 0.4 for bin_ in range(len(recall))]
-        axes.bar(place, [0.0 if value != value else value for value in recall], width, label=name)
-    labels = [f"{label}\n({count:,})" for label, count in zip(breakdown.labels, breakdown.counts, strict=True)]
-    axes.set_xticks(range(len(labels)), labels)
-    axes.set(xlabel=xlabel, ylabel="recall@20")
-    axes.legend()
-    return figure
 
 
 def _picture(figure: Figure) -> str:

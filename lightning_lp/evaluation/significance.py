@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import permutation_test, rankdata  # type: ignore[import-untyped]
+from scipy.stats import permutation_test, rankdata
 
 Floats = NDArray[np.float64]
 

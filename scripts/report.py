@@ -1,0 +1,23 @@
+"""Writes one self-contained page about a run: ``python scripts/report.py [--run DIR]``."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from lightning_lp.__main__ import run
+from lightning_lp.commands import Parser
+
+
+def report(args: Sequence[str] | None = None) -> None:
+    """Writes ``report.html`` into the run folder."""
+    parser = Parser(prog="scripts/report.py", description="Writes report.html into a run folder.")
+    parser.add_argument("--run", metavar="DIR", type=Path, help="run folder; default: the newest")
+    options = parser.parse_args(args)
+
+    from lightning_lp.checkpoint import newest_run
+    from lightning_lp.evaluation.report import write_report
+
+    print(f"written to {write_report(options.run or newest_run())}")
+
+
+if __name__ == "__main__":
+    run(report)

@@ -1,0 +1,69 @@
+from pathlib import Path
+
+import pytest
+import torch
+from pytorch_lightning.callbacks import ModelCheckpoint
+
+from lightning_lp.callbacks.ranking import RankingMetrics
+from lightning_lp.data.synthetic import write_movielens
+from lightning_lp.errors import UserError
+from lightning_lp.evaluation.embed import dot_products, embed_all
+from lightning_lp.evaluation.ranking import KS, rank_users, ranking_task
+from tests.journeys import fit, results, run_folders
+
+NAMES = {f"{name}@{k}" for name in ("recall", "ndcg", "hit_rate", "mrr", "map", "coverage", "novelty") for k in KS}
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    write_movielens(tmp_path / "movies", num_users=30, num_movies=50, num_ratings=700, seed=0)
+    return tmp_path / "movies"
+
+
+def test_a_fit_logs_and_monitors_ranking(root):
+    cli = fit(root, "--checkpoint.monitor=val/ndcg@20", "--early_stopping.monitor=val/ndcg@20", "--data.min_rating=2")
+    checkpoint = cli.trainer.checkpoint_callback
+    assert isinstance(checkpoint, ModelCheckpoint)
+    found = results(run_folders()[0])["validation"]
+    assert found.keys() >= NAMES
+    assert float(checkpoint.best_model_score) == pytest.approx(found["ndcg@20"], abs=1e-6)
+    data, model = cli.datamodule, cli.model
+    task = ranking_task(data.split.val, data.graph.below_min_rating)
+    expected = rank_users(task, dot_products(*embed_all(model, data.split.val))).means()
+    assert {name: found[name] for name in expected} == pytest.approx(expected, abs=1e-6)
+    (tested,) = cli.trainer.test(model, datamodule=data, ckpt_path="best", verbose=False)
+    assert {f"test/{name}" for name in NAMES} <= tested.keys()
+    assert results(run_folders()[0])["test"]["recall@20"] == pytest.approx(tested["test/recall@20"])
+
+
+@pytest.mark.parametrize(("every", "epochs"), [(1, [0, 1, 2]), (2, [1]), (0, [])])
+def test_every_n_epochs(root, monkeypatch, every, epochs):
+    ranked = []
+    log = RankingMetrics._log
+
+    def spy(self, trainer, *args):
+        ranked.append(trainer.current_epoch if trainer.state.fn == "fit" else "after")
+        log(self, trainer, *args)
+
+    monkeypatch.setattr(RankingMetrics, "_log", spy)
+    fit(root, f"--ranking.every_n_epochs={every}", "--trainer.max_epochs=3", "--trainer.num_sanity_val_steps=1")
+    assert ranked == [*epochs, "after"]
+
+
+def test_a_negative_number_of_epochs_is_refused():
+    with pytest.raises(UserError, match=r"--ranking\.every_n_epochs -1: 0 or more wanted"):
+        RankingMetrics(-1)
+
+
+def test_embedding_all_equals_the_loader(root):
+    cli = fit(root, "--trainer.logger=false")
+    data, model = cli.datamodule, cli.model
+    model.eval()
+    z_user, z_movie = embed_all(model, data.split.val)
+    with torch.no_grad():
+        batch = next(iter(data.val_dataloader()))
+        logits = model(batch)
+    user, movie = data.split.val["user", "rates", "movie"].edge_label_index[:, batch["user", "rates", "movie"].input_id]
+    scores = dot_products(z_user, z_movie)(user)[torch.arange(len(user)), movie]
+    assert torch.allclose(scores, logits, atol=1e-4)
