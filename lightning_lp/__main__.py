@@ -23,7 +23,7 @@ def run(command: Callable[[Sequence[str] | None], object] | None = None, args: S
         if command is None:
             command, args = _command(args)
         command(args)
-    except (UserError, MisconfigurationException) as error:
+    except (UserError, MisconfigurationException, OSError) as error:  # OSError: a full disk, a forbidden folder
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
 

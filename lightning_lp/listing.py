@@ -2,10 +2,8 @@
 
 import csv
 import json
-import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from lightning_lp.atomic import replacing
 from lightning_lp.errors import UserError
 from lightning_lp.topk import Recommendation
 
@@ -64,22 +63,10 @@ def write_chunks(path: Path, chunks: Iterable[pd.DataFrame]) -> int:
     if path.suffix not in (".parquet", ".csv"):
         raise UserError(f"--out {path}: a file name that ends in .parquet or .csv is wanted")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with _replacing(path) as partial:
+        with replacing(path) as partial:
             return _write_parquet(partial, chunks) if path.suffix == ".parquet" else _write_csv(partial, chunks)
     except OSError as error:
         raise UserError(f"--out {path} cannot be written: {error}") from error
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """A file that takes the place of ``path`` if all goes well, and is removed if not."""
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        yield partial
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _write_parquet(path: Path, chunks: Iterable[pd.DataFrame]) -> int:

@@ -1,6 +1,5 @@
 """Writes the scores of ``predict`` into a CSV file."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import torch
 from pytorch_lightning.callbacks import Callback
 from torch import Tensor
 
+from lightning_lp.atomic import replacing
 from lightning_lp.data.datamodule import data_of
 
 PREDICTIONS_FILE = "predictions.csv"
@@ -38,7 +38,7 @@ class PredictionWriter(Callback):
 
     def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Gathers the scores of all processes and writes the file, whole or not at all."""
-        path = Path(self.path or os.path.join(trainer.log_dir or trainer.default_root_dir, PREDICTIONS_FILE))
+        path = Path(self.path or Path(trainer.log_dir or trainer.default_root_dir, PREDICTIONS_FILE))
         parts: list[list[tuple[Tensor, Tensor]]] = [self._batches]
         if trainer.world_size > 1:
             parts = [[] for _ in range(trainer.world_size)]
@@ -51,8 +51,6 @@ class PredictionWriter(Callback):
         pairs, columns = data.pairs, data.columns
         table = pd.DataFrame({columns.user: pairs.user_text, columns.movie: pairs.movie_text})
         table["probability"] = probability[row.argsort()].numpy()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(path.name + ".partial")
-        table.to_csv(partial, index=False, float_format="%.6f")
-        os.replace(partial, path)
+        with replacing(path) as partial:
+            table.to_csv(partial, index=False, float_format="%.9g")
         print(f"{len(table):,} scores written to {path}")

@@ -1,7 +1,6 @@
 """Writes ``results.json`` into the run folder."""
 
 import json
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from lightning_lp.atomic import replacing
 from lightning_lp.callbacks.throughput import Throughput
 from lightning_lp.data.datamodule import MovieLensDataModule, data_of
 from lightning_lp.data.schema import RATES
@@ -70,7 +70,7 @@ class Results(Callback):
         """Lets TensorBoard compare runs by their settings and the metrics of their best checkpoints."""
         data = data_of(trainer)
         settings = {**pl_module.hparams, **(data.hparams if data else {}), "precision": trainer.precision}
-        plain = {name: str(value) for name, value in settings.items() if not name.startswith("_")}
+        plain = {name: str(value) for name, value in settings.items() if value is not None and name[0] != "_"}
         metrics = {f"best/{name}": value for name, value in self.results["validation"].items()}
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
@@ -124,10 +124,8 @@ def describe(data: MovieLensDataModule) -> dict[str, Any]:
 @rank_zero_only
 def write_results(path: Path, results: dict[str, Any]) -> None:
     """Writes a JSON file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(results, indent=2) + "\n")
-    os.replace(partial, path)
+    with replacing(path) as partial:
+        partial.write_text(json.dumps(results, indent=2) + "\n")
 
 
 def _metrics(trainer: pl.Trainer, prefix: str) -> dict[str, float]:

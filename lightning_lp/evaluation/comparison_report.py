@@ -1,6 +1,5 @@
 """Shows a comparison: as a table in the terminal, as Markdown and as JSON."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
+from lightning_lp.atomic import replacing
 from lightning_lp.callbacks.results import write_results
 from lightning_lp.evaluation.comparison import MODEL, TARGET, WITH_INTERVAL, Entry
 
@@ -70,9 +70,8 @@ def write_report(folder: Path, title: str, head: dict[str, Any], entries: Sequen
     """
     models = {entry.name: {key: value for key, value in asdict(entry).items() if key != "name"} for entry in entries}
     write_results(folder / "comparison.json", {**head, "models": models})
-    partial = folder / "comparison.md.partial"
-    partial.write_text(markdown(title, entries), encoding="utf-8")
-    os.replace(partial, folder / "comparison.md")
+    with replacing(folder / "comparison.md") as partial:
+        partial.write_text(markdown(title, entries), encoding="utf-8")
 
 
 def _cells(entries: Sequence[Entry]) -> tuple[list[str], list[list[str]]]:

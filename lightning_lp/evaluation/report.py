@@ -3,7 +3,6 @@
 import base64
 import io
 import json
-import os
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
@@ -15,6 +14,7 @@ import torch
 from jinja2 import Environment, StrictUndefined
 from matplotlib.figure import Figure
 
+from lightning_lp.atomic import replacing
 from lightning_lp.callbacks.curves import curves_figure
 from lightning_lp.callbacks.data_report import SPLIT_COLUMNS, data_summary, split_rows
 from lightning_lp.callbacks.results import RESULTS_FILE
@@ -57,9 +57,8 @@ def write_report(run: Path) -> Path:
     template = environment.from_string(files("lightning_lp.evaluation").joinpath("report.html").read_text("utf-8"))
     page = template.render(_content(run, module, data))
     path = run / REPORT_FILE
-    partial_path = path.with_suffix(".partial")
-    partial_path.write_text(page, encoding="utf-8")
-    os.replace(partial_path, path)
+    with replacing(path) as partial_path:
+        partial_path.write_text(page, encoding="utf-8")
     return path
 
 
