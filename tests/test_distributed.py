@@ -21,7 +21,7 @@ SCRIPTS = Path(__file__).parents[1] / "scripts"
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    write_movielens(tmp_path / "movies", num_users=40, num_movies=60, num_ratings=909, seed=0)
+    write_movielens(tmp_path / "movies", num_users=40, num_movies=60, num_ratings=919, seed=0)
     return tmp_path / "movies"
 
 

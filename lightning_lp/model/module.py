@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor
 from torch_geometric.data import HeteroData
-from torchmetrics import MetricCollection
+from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import BinaryAUROC, BinaryAveragePrecision
 
 from lightning_lp.data.schema import MOVIE, RATES, USER
@@ -49,6 +49,7 @@ class LinkPredictionModule(pl.LightningModule):
         metrics = MetricCollection({"auroc": BinaryAUROC(), "average_precision": BinaryAveragePrecision()})
         self.val_metrics = metrics.clone(prefix="val/")
         self.test_metrics = metrics.clone(prefix="test/")
+        self.val_loss, self.test_loss = MeanMetric(), MeanMetric()
 
     def forward(self, batch: HeteroData) -> Tensor:
         """Scores the links of a mini-batch: [num_labels] float32 logits."""
@@ -64,18 +65,20 @@ class LinkPredictionModule(pl.LightningModule):
 
     def training_step(self, batch: HeteroData, batch_idx: int) -> Tensor:
         """Mean binary cross entropy of a batch."""
-        loss, _ = self._step(batch, "train")
-        self.log("train/loss_step", loss, batch_size=batch[RATES].edge_label.numel())
+        loss, logits = self._loss(batch)
+        size = logits.numel()
+        self.log("train/loss", loss, batch_size=size, on_step=False, on_epoch=True, sync_dist=True, prog_bar=True)
+        self.log("train/loss_step", loss, batch_size=size)
         self.log("train/lr", self.trainer.optimizers[0].param_groups[0]["lr"])
         return loss
 
     def validation_step(self, batch: HeteroData, batch_idx: int) -> None:
         """Adds a batch to the validation metrics."""
-        self._evaluate(batch, "val", self.val_metrics)
+        self._evaluate(batch, "val", self.val_metrics, self.val_loss)
 
     def test_step(self, batch: HeteroData, batch_idx: int) -> None:
         """Adds a batch to the test metrics."""
-        self._evaluate(batch, "test", self.test_metrics)
+        self._evaluate(batch, "test", self.test_metrics, self.test_loss)
 
     def predict_step(self, batch: HeteroData, batch_idx: int) -> tuple[Tensor, Tensor]:
         """The number of each pair of a batch and the probability of its link, [num_labels] each."""
@@ -101,14 +104,15 @@ class LinkPredictionModule(pl.LightningModule):
         if data is not None and state is not None:
             data.load_state_dict(state)
 
-    def _step(self, batch: HeteroData, stage: str) -> tuple[Tensor, Tensor]:
+    def _loss(self, batch: HeteroData) -> tuple[Tensor, Tensor]:
         logits = self(batch)
-        loss = F.binary_cross_entropy_with_logits(logits, batch[RATES].edge_label)
-        self.log(f"{stage}/loss", loss, batch_size=logits.numel(), on_step=False, on_epoch=True, sync_dist=True)
-        return loss, logits
+        return F.binary_cross_entropy_with_logits(logits, batch[RATES].edge_label), logits
 
-    def _evaluate(self, batch: HeteroData, stage: str, metrics: MetricCollection) -> None:
-        _, logits = self._step(batch, stage)
+    def _evaluate(self, batch: HeteroData, stage: str, metrics: MetricCollection, mean_loss: MeanMetric) -> None:
+        loss, logits = self._loss(batch)
+        # Lightning's own mean over processes divides by a truncated number of labels: a metric is exact.
+        mean_loss.update(loss, weight=logits.numel())
+        self.log(f"{stage}/loss", mean_loss, on_step=False, on_epoch=True)
         # Probabilities: given logits, torchmetrics guesses batch by batch whether they are any.
         metrics.update(logits.sigmoid(), batch[RATES].edge_label.long())
         for name, metric in metrics.items():
