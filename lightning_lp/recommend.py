@@ -1,7 +1,6 @@
 """Recommends movies from a checkpoint alone: neither the CSV files nor training are needed."""
 
 import unicodedata
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch_geometric.data import HeteroData
-from torch_geometric.utils import to_torch_csr_tensor
 
 from lightning_lp.checkpoint import load_checkpoint
 from lightning_lp.data.graph import genre_names, multi_hot
@@ -196,11 +194,7 @@ class Recommender:
         data = HeteroData()
         data[USER].node_id, data[MOVIE].node_id = torch.arange(num_users), torch.arange(num_movies)
         data[MOVIE].x = multi_hot(state["genres"])[1]
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Sparse (CSR tensor support is in beta|invariant checks)")
-            # Matrices [receivers, senders] give the same sums as lists of edges, without a vector for each edge.
-            data[RATES].edge_index = to_torch_csr_tensor(links.flip(0), size=(num_movies, num_users))
-            data[REV_RATES].edge_index = to_torch_csr_tensor(links, size=(num_users, num_movies))
+        data[RATES].edge_index, data[REV_RATES].edge_index = links, links.flip(0)
         return data
 
     def _seen(self, user: int) -> NDArray[np.int64]:
