@@ -1,7 +1,6 @@
 """The LightningDataModule: owns reading, graph, split and loaders."""
 
 import time
-from collections.abc import Mapping, Sequence
 from copy import copy
 from functools import cached_property
 from pathlib import Path
@@ -10,19 +9,19 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch_geometric.data import HeteroData
 from torch_geometric.loader import LinkNeighborLoader
 from torch_geometric.sampler import NegativeSampling
 
 from lightning_lp.data.graph import RatingGraph, build_graph
-from lightning_lp.data.ids import IdMap
 from lightning_lp.data.order import LinkOrder
 from lightning_lp.data.sampler import LinkNeighborSampler
 from lightning_lp.data.schema import RATES, REV_RATES, Columns
+from lightning_lp.data.settings import check_settings
 from lightning_lp.data.source import locate
 from lightning_lp.data.split import LinkSplit, Strategy, split_links
+from lightning_lp.data.state import check_state, graph_state
 from lightning_lp.data.synthetic import SAMPLE_NAME
 from lightning_lp.data.tables import Pairs, Tables, read_pairs, read_tables
 from lightning_lp.errors import UserError
@@ -95,7 +94,7 @@ class MovieLensDataModule(pl.LightningDataModule):
     ) -> None:
         super().__init__()
         self.save_hyperparameters(logger=False)
-        _check_settings(self.hparams)
+        check_settings(self.hparams)
         self.columns = Columns(
             user=user_column,
             movie=movie_column,
@@ -259,19 +258,7 @@ class MovieLensDataModule(pl.LightningDataModule):
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint needs to stand alone: ids, titles, genres, links and the split's fingerprint."""
-        graph = self.graph
-        return {
-            "name": self.dataset_name,
-            "users": graph.users.state(),
-            "movies": graph.movies.state(),
-            "titles": graph.titles,
-            "genres": graph.genres,
-            "vocabulary": graph.vocabulary,
-            "links": graph.data[RATES].edge_index.int(),
-            "below_min_rating": graph.below_min_rating.int(),
-            "dataset_fingerprint": graph.fingerprint,
-            "split_fingerprint": self.split.fingerprint,
-        }
+        return {"name": self.dataset_name, **graph_state(self.graph, self.split)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Compares the checkpoint's data with that at hand.
@@ -279,18 +266,7 @@ class MovieLensDataModule(pl.LightningDataModule):
         Raises:
             UserError: users, movies, genres, links or the split differ.
         """
-        graph = self.graph
-        if difference := _difference(state_dict, graph):
-            raise UserError(
-                f"the checkpoint was trained on other data than {self.root}: {difference}; "
-                "name the data that it was trained on with --data.root, or train again"
-            )
-        if state_dict["split_fingerprint"] != self.split.fingerprint:
-            raise UserError(
-                "the checkpoint was trained on another split of the same data "
-                f"({state_dict['split_fingerprint']}, here {self.split.fingerprint}), so that links held out now may "
-                "have been trained on: give the --data settings of that run (--config RUN/config.yaml), or train again"
-            )
+        check_state(state_dict, self.graph, self.split, self.root)
 
     def _check_ranks(self, trainer: pl.Trainer) -> None:
         mine = self.split.fingerprint
@@ -306,51 +282,3 @@ def data_of(trainer: pl.Trainer) -> MovieLensDataModule | None:
     """The data module of a run, if it is one of ours."""
     data = getattr(trainer, "datamodule", None)
     return data if isinstance(data, MovieLensDataModule) else None
-
-
-def _difference(state: dict[str, Any], graph: RatingGraph) -> str:
-    """How a checkpoint's data differs from the graph's, or an empty text."""
-    for kind, here in (("users", graph.users), ("movies", graph.movies)):
-        there = IdMap.from_state(state[kind])
-        if there != here:
-            new = here.ids[there.index(here.ids) < 0]
-            gone = there.ids[here.index(there.ids) < 0]
-            return f"{len(there)} {kind} there, {len(here)} here; new: {_first(new)}; gone: {_first(gone)}"
-    unknown = sorted(set(graph.vocabulary) - set(state["vocabulary"]))
-    if unknown:
-        return f"it does not know the genre {_first(unknown)}"
-    if state["dataset_fingerprint"] != graph.fingerprint:
-        return "the same users and movies, but other ratings or genres"
-    return ""
-
-
-def _first(ids: Sequence[Any] | NDArray[Any]) -> str:
-    """The first few of many, for a message."""
-    shown = ", ".join(str(value) for value in ids[:3])
-    return (shown or "none") + (f" and {len(ids) - 3} more" if len(ids) > 3 else "")
-
-
-def _check_settings(hparams: Mapping[str, Any]) -> None:
-    def require(right: bool, name: str, wanted: str) -> None:
-        if not right:
-            raise UserError(f"--data.{name} {hparams[name]}: {wanted} wanted")
-
-    for name in ("batch_size", "eval_batch_size"):
-        require(hparams[name] >= 1, name, "1 or more")
-    require(hparams["num_workers"] >= 0, "num_workers", "0 or more")
-    for name in ("neg_sampling_ratio", "eval_neg_sampling_ratio"):
-        require(hparams[name] > 0, name, "more than 0")
-    require(0 <= hparams["disjoint_train_ratio"] < 1, "disjoint_train_ratio", "0 or more, and less than 1")
-    hops = hparams["num_neighbors"]
-    require(len(hops) > 0 and all(n == -1 or n > 0 for n in hops), "num_neighbors", "a list of -1 or more than 0")
-    eval_hops = hparams["eval_num_neighbors"]
-    require(
-        eval_hops is None or (len(eval_hops) == len(hops) and all(n == -1 or n > 0 for n in eval_hops)),
-        "eval_num_neighbors",
-        f"a list of {len(hops)} numbers, as many as num_neighbors has, -1 or more than 0,",
-    )
-    if hparams["disjoint_train_ratio"] == 0 and not hparams["exclude_seed_links"]:
-        raise UserError(
-            "--data.exclude_seed_links false with --data.disjoint_train_ratio 0 would show the model the very links "
-            "that it is to predict: leave one of them on"
-        )
