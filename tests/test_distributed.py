@@ -13,9 +13,7 @@ from lightning_lp.cli import main
 from lightning_lp.data.datamodule import MovieLensDataModule
 from lightning_lp.data.synthetic import write_movielens
 from lightning_lp.errors import UserError
-from tests.journeys import QUIET, best_checkpoint, results, run_folders
-
-SCRIPTS = Path(__file__).parents[1] / "scripts"
+from tests.journeys import QUIET, SCRIPTS, best_checkpoint, results, run_folders
 
 
 @pytest.fixture
