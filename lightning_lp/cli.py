@@ -24,7 +24,7 @@ from lightning_lp.data.datamodule import MovieLensDataModule
 from lightning_lp.errors import UserError
 from lightning_lp.model.module import LinkPredictionModule
 
-MONITOR = "val/auroc"
+MONITOR = "val/ndcg@20"
 
 
 class Parser(LightningArgumentParser):
@@ -67,7 +67,7 @@ class LinkPredictionCLI(LightningCLI):
         )
         parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
         parser.link_arguments("data.num_neighbors", "model.num_layers", compute_fn=len)
-        for size in ("num_users", "num_movies", "num_features"):
+        for size in ("num_users", "num_movies", "num_features", "num_terms", "max_terms"):
             parser.link_arguments(f"data.{size}", f"model.{size}", apply_on="instantiate")
 
     @staticmethod
@@ -149,7 +149,7 @@ def main(args: Sequence[str] | None = None, *, then_test: bool = False) -> LinkP
         seed_everything_default=0,
         save_config_kwargs={"overwrite": True},  # with the logger off, every run saves to one place
         trainer_defaults={
-            "max_epochs": 20,
+            "max_epochs": 15,
             "log_every_n_steps": 10,
             "callbacks": [DataReport(), throughput, Curves(), Samples(), Results(throughput)],
         },

@@ -50,7 +50,7 @@ class Recommender:
         counts = np.bincount(seen[0], minlength=len(self.users))
         self.seen_offsets = np.append(0, np.cumsum(counts))
         self.seen_movies = seen[1, np.lexsort(seen[::-1])].astype(np.int64)
-        self._encoder = module.encoder
+        self._encoder, self._device = module.encoder.eval(), module.device
         self.user_embeddings, self.movie_embeddings = self._embed_all(module, state)
         if not (np.isfinite(self.user_embeddings).all() and np.isfinite(self.movie_embeddings).all()):
             raise UserError("the model's vectors are not finite numbers: its training diverged, train it again")
@@ -123,10 +123,7 @@ class Recommender:
         return self._listed(scores, np.append(history, _known(self.movies, seen, "movie")), k, probability)
 
     def embed_new(self, histories: Sequence[NDArray[np.int64]]) -> NDArray[np.float32]:
-        """Embeds users that the model never saw.
-
-        The mean of all users' embeddings stands in for their own. They receive messages from their movies and send
-        none, so that every known vector stays as it is.
+        """Embeds users that the model never saw, from their movies.
 
         Args:
             histories: for each user the indices of its movies.
@@ -136,12 +133,10 @@ class Recommender:
         """
         distinct = [np.unique(history) for history in histories]
         user = np.repeat(np.arange(len(distinct)), [len(movies) for movies in distinct])
-        edge_index = torch.from_numpy(np.stack([np.concatenate(distinct), user])).to(self._layer_inputs[0].device)
+        edge_index = torch.from_numpy(np.stack([np.concatenate(distinct), user])).to(self._device)
         with torch.no_grad():
-            h = self._encoder.user_emb.weight.mean(dim=0).expand(len(distinct), -1)
-            for i, (conv, h_movie) in enumerate(zip(self._encoder.convs, self._layer_inputs, strict=True)):
-                h = conv({USER: h.relu() if i > 0 else h, MOVIE: h_movie}, {REV_RATES: edge_index})[USER]
-        return np.asarray(h.cpu().numpy())
+            h = self._encoder.embed_new_users(edge_index, len(distinct), self._layer_inputs)
+        return np.asarray(h.float().cpu().numpy())
 
     def similar(self, movie: int | str, k: int = 10) -> list[Recommendation]:
         """The ``k`` movies whose vectors are closest to the movie's, by cosine; the movie itself is left out.
@@ -182,7 +177,7 @@ class Recommender:
         self._layer_inputs: list[Tensor] = []
         hooks = [
             conv.register_forward_pre_hook(lambda _, inputs: self._layer_inputs.append(inputs[0][MOVIE]))
-            for conv in module.encoder.convs
+            for conv in getattr(module.encoder, "convs", [])
         ]
         z_user, z_movie = embed_all(module, self._graph(state))
         for hook in hooks:

@@ -1,11 +1,14 @@
 """Small graphs that tests are made of."""
 
+from typing import Any
+
 import numpy as np
 import torch
 from hypothesis import strategies as st
 from torch_geometric.data import HeteroData
 
 from lightning_lp.data.schema import MOVIE, RATES, REV_RATES, USER
+from lightning_lp.model.module import LinkPredictionModule
 
 
 def make_graph(links: torch.Tensor, num_users: int, num_movies: int) -> HeteroData:
@@ -14,6 +17,7 @@ def make_graph(links: torch.Tensor, num_users: int, num_movies: int) -> HeteroDa
     data[USER].node_id = torch.arange(num_users)
     data[MOVIE].node_id = torch.arange(num_movies)
     data[MOVIE].x = torch.eye(num_movies, 3)
+    data[MOVIE].terms = torch.zeros(num_movies, 1, dtype=torch.int64)
     data[RATES].edge_index = links
     data[RATES].time = torch.arange(links.size(1))
     data[REV_RATES].edge_index = links.flip(0)
@@ -38,3 +42,9 @@ def graphs(draw: st.DrawFn, min_links: int = 1) -> HeteroData:
 def pairs(edge_index: torch.Tensor) -> set[tuple[int, int]]:
     """The columns of [2, n] as a set."""
     return set(map(tuple, edge_index.t().tolist()))
+
+
+def sage_module(num_users: int, num_movies: int, num_features: int, **options: Any) -> LinkPredictionModule:
+    """The tutorial's model: two GraphSAGE layers and binary cross entropy."""
+    tutorial = {"encoder": "sage", "num_layers": 2, "losses": {"bce": 1.0}, "lr_schedule": "constant"}
+    return LinkPredictionModule(num_users, num_movies, num_features, **(tutorial | options))

@@ -17,7 +17,22 @@ QUIET = [
     "--trainer.enable_model_summary=false",
     "--trainer.num_sanity_val_steps=0",
 ]
-SMALL = ["--model.hidden_channels=8", "--data.batch_size=64", "--trainer.log_every_n_steps=1"]
+SAGE = [
+    "--model.encoder=sage",
+    '--model.losses={"bce": 1.0}',
+    "--model.lr_schedule=constant",
+    "--model.lr=0.003",
+    "--model.weight_decay=3e-5",
+    "--data.num_neighbors=[20,10]",
+    "--data.num_raters=null",
+]
+"""The tutorial's model instead of the default one."""
+SMALL = [
+    "--model.hidden_channels=8",
+    "--model.spectral_channels=8",
+    "--data.batch_size=64",
+    "--trainer.log_every_n_steps=1",
+]
 
 
 def fit(root: Path, *flags: str) -> LinkPredictionCLI:

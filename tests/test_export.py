@@ -15,8 +15,8 @@ from lightning_lp.__main__ import run
 from lightning_lp.commands import export
 from lightning_lp.data.synthetic import write_movielens
 from lightning_lp.export import write_export
-from lightning_lp.model.module import LinkPredictionModule
 from lightning_lp.recommend import Recommender
+from tests.graphs import sage_module
 from tests.journeys import fit
 
 ALL_LISTS = """
@@ -76,7 +76,7 @@ def test_ids_that_are_text_and_genres_that_are_none(tmp_path):
         "links": torch.tensor([[0, 1], [0, 2]], dtype=torch.int32),
         "below_min_rating": torch.tensor([[0], [1]], dtype=torch.int32),
     }
-    recommender = Recommender(LinkPredictionModule(2, 3, num_features=3, hidden_channels=4), state)
+    recommender = Recommender(sage_module(2, 3, num_features=3, hidden_channels=4), state)
     write_export(recommender, tmp_path / "out")
     found = lists(tmp_path / "out", ["ann", "bob=1"])
     assert [movie[1] for movie in found["ann"]] == ["zz"]

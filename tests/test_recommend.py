@@ -21,9 +21,9 @@ from lightning_lp.data.schema import MOVIE, RATES, REV_RATES, USER
 from lightning_lp.data.synthetic import write_movielens
 from lightning_lp.errors import UserError
 from lightning_lp.listing import write_chunks
-from lightning_lp.model.module import LinkPredictionModule
 from lightning_lp.recommend import Recommender
 from lightning_lp.topk import best
+from tests.graphs import sage_module
 from tests.journeys import best_checkpoint, fit
 
 KEEN = 41
@@ -171,7 +171,7 @@ def test_known_answer_world_has_the_withheld_movie_first():
     likes = (kind[:, None] == kind) & ~torch.eye(n, dtype=torch.bool)
     links, non_links = likes.nonzero().T, (~likes).nonzero().T
     torch.manual_seed(0)
-    module = LinkPredictionModule(n, n, num_features=0, hidden_channels=16)
+    module = sage_module(n, n, num_features=0, hidden_channels=16)
     optimizer = torch.optim.Adam(module.parameters(), lr=0.01, weight_decay=5e-3)
     nodes = {USER: torch.arange(n), MOVIE: torch.arange(n)}
     for _ in range(300):

@@ -9,6 +9,8 @@ SETTINGS = {
     "disjoint_train_ratio": 0.3,
     "exclude_seed_links": False,
     "exact_negatives": False,
+    "num_neighbors": [20, 10],
+    "num_raters": None,
     "eval_num_neighbors": [20, 10],
     "batch_size": 128,
     "eval_batch_size": 384,

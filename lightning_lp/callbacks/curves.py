@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from matplotlib.figure import Figure
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import TensorBoardLogger
@@ -17,7 +18,7 @@ from lightning_lp.model.module import LinkPredictionModule
 
 
 class Curves(Callback):
-    """After each validation and test: ROC and precision-recall curves, and histograms of scores by label."""
+    """After each validation and test: ROC, precision-recall and reliability curves, and scores by label."""
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Draws the curves of validation."""
@@ -57,14 +58,14 @@ def _all(state: Any) -> Tensor:
 
 
 def curves_figure(probability: Tensor, label: Tensor) -> Figure:
-    """Three panels: ROC, precision against recall, and the scores of links and non-links.
+    """Four panels: ROC, precision against recall, reliability, and the scores of links and non-links.
 
     Args:
         probability: [num_labels] float32 scores from 0 to 1.
         label: [num_labels] int64, 1 for a link and 0 for a non-link.
     """
-    figure = Figure(figsize=(11, 3.5), layout="constrained")
-    roc, precision_recall, scores = figure.subplots(1, 3)
+    figure = Figure(figsize=(14, 3.5), layout="constrained")
+    roc, precision_recall, reliability, scores = figure.subplots(1, 4)
     false_positive, true_positive, _ = binary_roc(probability, label)
     roc.plot(false_positive, true_positive)
     roc.plot([0, 1], [0, 1], color="gray", linestyle=":", linewidth=1)
@@ -73,8 +74,34 @@ def curves_figure(probability: Tensor, label: Tensor) -> Figure:
     precision_recall.plot(recall, precision)
     precision_recall.axhline(float(label.float().mean()), color="gray", linestyle=":", linewidth=1)
     precision_recall.set(title="precision and recall", xlabel="recall", ylabel="precision", ylim=(0, 1.02))
+    predicted, observed = reliability_curve(probability, label)
+    reliability.plot(predicted, observed, marker="o")
+    reliability.plot([0, 1], [0, 1], color="gray", linestyle=":", linewidth=1)
+    reliability.set(title="reliability", xlabel="predicted probability", ylabel="share of links")
     for value, name in ((1, "links"), (0, "non-links")):
         scores.hist(probability[label == value].numpy(), bins=50, range=(0, 1), alpha=0.6, label=name)
     scores.set(title="scores by label", xlabel="predicted probability", ylabel="labels")
     scores.legend()
     return figure
+
+
+def reliability_curve(probability: Tensor, label: Tensor, num_bins: int = 10) -> tuple[Tensor, Tensor]:
+    """What was predicted and what came true, in bins of equal width; empty bins are left out.
+
+    DeGroot and Fienberg, "The comparison and evaluation of forecasters", The Statistician 1983.
+
+    Args:
+        probability: [num_labels] float32 from 0 to 1.
+        label: [num_labels], 1 for a link and 0 for a non-link.
+        num_bins: number of bins.
+
+    Returns:
+        Mean predicted probability and share of links of each bin, float64, in the order of the bins.
+    """
+    which = (probability * num_bins).long().clamp(0, num_bins - 1)
+    count, predicted, links = (
+        torch.bincount(which, weights=weights, minlength=num_bins)
+        for weights in (torch.ones_like(probability).double(), probability.double(), label.double())
+    )
+    is_filled = count > 0
+    return (predicted / count)[is_filled], (links / count)[is_filled]

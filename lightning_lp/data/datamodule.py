@@ -17,7 +17,7 @@ from torch_geometric.sampler import NegativeSampling
 from lightning_lp.data.graph import RatingGraph, build_graph
 from lightning_lp.data.order import LinkOrder
 from lightning_lp.data.sampler import LinkNeighborSampler
-from lightning_lp.data.schema import RATES, REV_RATES, Columns
+from lightning_lp.data.schema import MOVIE, RATES, REV_RATES, Columns
 from lightning_lp.data.settings import check_settings
 from lightning_lp.data.source import locate
 from lightning_lp.data.split import LinkSplit, Strategy, split_links
@@ -43,6 +43,7 @@ class MovieLensDataModule(pl.LightningDataModule):
         title_column: name of the column with the movie's title.
         genres_column: name of the column with the movie's genres, separated by ``|``.
         min_rating: lower ratings are no links, only seen. Default: every rating is a link.
+        title_terms: whether the words and years of titles are features of movies, beside genres.
         split: how links are held out: ``random``, ``temporal`` (the latest of all) or ``leave_last_out``
             (the last two of each user).
         num_val: share of the links held out for validation.
@@ -55,7 +56,8 @@ class MovieLensDataModule(pl.LightningDataModule):
         eval_neg_sampling_ratio: non-links per link among the validation and test labels.
         exact_negatives: never draw a training link as a negative. ``false`` draws any pair, as the tutorial does.
         num_neighbors: neighbours sampled per node in each hop; -1 takes all.
-        eval_num_neighbors: the same in evaluation. Default: all.
+        num_raters: of those, how many users are sampled per movie, where that is to differ; [0]: none.
+        eval_num_neighbors: ``num_neighbors`` in evaluation. Default: all.
         batch_size: links per training batch and process, negatives not counted.
         eval_batch_size: labels per evaluation batch and process.
         num_workers: processes that sample batches; 0 samples in the main process.
@@ -75,6 +77,7 @@ class MovieLensDataModule(pl.LightningDataModule):
         title_column: str = Columns.title,
         genres_column: str = Columns.genres,
         min_rating: float | None = None,
+        title_terms: bool = True,
         split: Strategy = "random",
         num_val: float = 0.1,
         num_test: float = 0.1,
@@ -84,9 +87,10 @@ class MovieLensDataModule(pl.LightningDataModule):
         neg_sampling_ratio: float = 2.0,
         eval_neg_sampling_ratio: float = 2.0,
         exact_negatives: bool = True,
-        num_neighbors: list[int] = [20, 10],  # noqa: B006 (read only; a tuple would be one more type to parse)
+        num_neighbors: list[int] = [-1],  # noqa: B006 (read only; a tuple would be one more type to parse)
+        num_raters: list[int] | None = [0],  # noqa: B006
         eval_num_neighbors: list[int] | None = None,
-        batch_size: int = 1024,
+        batch_size: int = 8192,
         eval_batch_size: int = 8192,
         num_workers: int = 0,
         predict_file: str | None = None,
@@ -128,7 +132,7 @@ class MovieLensDataModule(pl.LightningDataModule):
                 raise UserError(
                     f"--data.split {hparams['split']} needs the time of ratings: {self.tables.time_problem}"
                 )
-            self.graph = build_graph(self.tables, hparams["min_rating"])
+            self.graph = build_graph(self.tables, hparams["min_rating"], hparams["title_terms"])
             self.split = split_links(
                 self.graph.data,
                 hparams["split"],
@@ -164,6 +168,18 @@ class MovieLensDataModule(pl.LightningDataModule):
         """Width of the movies' features; sets the data up."""
         self.setup()
         return len(self.graph.vocabulary)
+
+    @property
+    def num_terms(self) -> int:
+        """Number of terms of titles; sets the data up."""
+        self.setup()
+        return len(self.graph.terms)
+
+    @property
+    def max_terms(self) -> int:
+        """The most terms of one title; sets the data up."""
+        self.setup()
+        return int(self.graph.data[MOVIE].terms.size(1))
 
     @property
     def dataset_name(self) -> str:
@@ -224,9 +240,11 @@ class MovieLensDataModule(pl.LightningDataModule):
         edge_label_index, edge_label, _ = (
             messages[RATES].pop(key, None) for key in ("edge_label_index", "edge_label", "time")
         )
+        num_raters = self.hparams["num_raters"] or num_neighbors
+        fan_out = {RATES: num_raters, REV_RATES: num_neighbors}
         sampler = LinkNeighborSampler(
             messages,
-            num_neighbors,
+            fan_out,
             edge_type=RATES,
             rev_edge_type=REV_RATES,
             exclude_seed_links=self.hparams["exclude_seed_links"],
@@ -244,7 +262,7 @@ class MovieLensDataModule(pl.LightningDataModule):
         )
         return LinkNeighborLoader(
             messages,
-            num_neighbors,
+            fan_out,
             edge_label_index=(RATES, edge_label_index),
             edge_label=None if neg_sampling else edge_label,  # the sampler labels links and negatives
             neg_sampling=neg_sampling,

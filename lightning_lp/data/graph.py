@@ -12,6 +12,7 @@ from torch_geometric.data import HeteroData
 from lightning_lp.data.ids import IdMap
 from lightning_lp.data.schema import MOVIE, RATES, REV_RATES, USER
 from lightning_lp.data.tables import Tables
+from lightning_lp.data.titles import title_terms
 from lightning_lp.errors import UserError
 
 
@@ -22,6 +23,7 @@ class RatingGraph:
     Attributes:
         data: ``data["user"].node_id`` and ``data["movie"].node_id`` [num_nodes] int64;
             ``data["movie"].x`` [num_movies, num_genres] float32, 1 where a movie has a genre;
+            ``data["movie"].terms`` [num_movies, max_terms] int64, numbers of the terms of its title, filled up with 0;
             ``data[RATES].edge_index`` [2, num_links] int64, sorted by user, then movie, each pair once, and its
             reverse; ``data[RATES].time`` [num_links] int64 seconds, if the ratings have times.
         users: ids of the users, in node order.
@@ -29,6 +31,7 @@ class RatingGraph:
         titles: title of each movie.
         genres: genres of each movie, separated by ``|``.
         vocabulary: the genre of each column of ``x``, sorted.
+        terms: the terms of titles, sorted; the first has number 1.
         below_min_rating: [2, num_pairs] int64 (user, movie) pairs that were rated too low to be a link. They are
             seen all the same: never recommended.
         fingerprint: hash of ids, links and genres.
@@ -40,16 +43,18 @@ class RatingGraph:
     titles: list[str]
     genres: list[str]
     vocabulary: list[str]
+    terms: list[str]
     below_min_rating: Tensor
     fingerprint: str
 
 
-def build_graph(tables: Tables, min_rating: float | None = None) -> RatingGraph:
+def build_graph(tables: Tables, min_rating: float | None = None, use_terms: bool = True) -> RatingGraph:
     """Builds the graph: one node per movie of the movies table and per user with a link.
 
     Args:
         tables: movies and ratings.
         min_rating: lower ratings are no links; they are remembered as seen.
+        use_terms: whether titles are read; otherwise there are no terms.
 
     Raises:
         UserError: no link is left.
@@ -69,12 +74,14 @@ def build_graph(tables: Tables, min_rating: float | None = None) -> RatingGraph:
     users = IdMap.from_values(ratings.user.to_numpy()[is_link])
     pairs = np.stack([users.index(ratings.user.to_numpy()), movies.index(ratings.movie.to_numpy())])
     genres = tables.movies.genres.tolist()
+    titles = tables.movies.title.tolist()
     vocabulary, x = multi_hot(genres)
 
     data = HeteroData()
     data[USER].node_id = torch.arange(len(users))
     data[MOVIE].node_id = torch.arange(len(movies))
     data[MOVIE].x = x
+    terms, data[MOVIE].terms = title_terms(titles if use_terms else [""] * len(titles))
     data[RATES].edge_index = torch.from_numpy(pairs[:, is_link])
     data[REV_RATES].edge_index = data[RATES].edge_index.flip(0)
     if "time" in ratings:
@@ -84,9 +91,10 @@ def build_graph(tables: Tables, min_rating: float | None = None) -> RatingGraph:
         data=data,
         users=users,
         movies=movies,
-        titles=tables.movies.title.tolist(),
+        titles=titles,
         genres=genres,
         vocabulary=vocabulary,
+        terms=terms,
         below_min_rating=torch.from_numpy(below[:, below[0] >= 0]),  # users without a link are no nodes
         fingerprint=_fingerprint(users, movies, data, genres),
     )

@@ -25,12 +25,13 @@ def check_settings(hparams: Mapping[str, Any]) -> None:
     require(0 <= hparams["disjoint_train_ratio"] < 1, "disjoint_train_ratio", "0 or more, and less than 1")
     hops = hparams["num_neighbors"]
     require(len(hops) > 0 and all(n == -1 or n > 0 for n in hops), "num_neighbors", "a list of -1 or more than 0")
-    eval_hops = hparams["eval_num_neighbors"]
-    require(
-        eval_hops is None or (len(eval_hops) == len(hops) and all(n == -1 or n > 0 for n in eval_hops)),
-        "eval_num_neighbors",
-        f"a list of {len(hops)} numbers, as many as num_neighbors has, -1 or more than 0,",
-    )
+    for name, least in (("eval_num_neighbors", 1), ("num_raters", 0)):
+        given = hparams[name]
+        require(
+            given is None or (len(given) == len(hops) and all(n == -1 or n >= least for n in given)),
+            name,
+            f"a list of {len(hops)} numbers, as many as num_neighbors has, -1 or at least {least},",
+        )
     if hparams["disjoint_train_ratio"] == 0 and not hparams["exclude_seed_links"]:
         raise UserError(
             "--data.exclude_seed_links false with --data.disjoint_train_ratio 0 would show the model the very links "

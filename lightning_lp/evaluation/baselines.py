@@ -223,9 +223,14 @@ BASELINES: Mapping[str, Candidate] = {
     "popularity": Candidate(Popularity()),
     "ItemKNN": Candidate(ItemKNN(), tuple({"num_neighbors": n} for n in (20, 50, 100, 200))),
     "iALS": Candidate(
-        IALS(), tuple({"regularization": r, "alpha": a} for r, a in ((10, 1), (20, 2), (40, 5), (60, 10)))
+        IALS(),
+        tuple(
+            {"factors": f, "regularization": r, "alpha": a}
+            for f in (64, 128)
+            for r, a in ((10, 1), (20, 1), (20, 2), (40, 2), (40, 5), (60, 10))
+        ),
     ),
-    "EASE": Candidate(EASE(), tuple({"l2": value} for value in (30.0, 100.0, 200.0, 300.0, 500.0))),
+    "EASE": Candidate(EASE(), tuple({"l2": value} for value in (30.0, 50.0, 75.0, 100.0, 150.0, 200.0, 300.0, 500.0))),
     "BPR-MF": Candidate(BPR(), tuple({"penalty": p, "lr": lr} for p in (1e-3, 4e-3) for lr in (0.003, 0.01))),
     "LightGCN": Candidate(
         BPR(num_layers=2, lr=0.05, penalty=1e-3),

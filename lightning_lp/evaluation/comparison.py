@@ -83,14 +83,14 @@ class Comparison:
         self._task = ranking_task(self._graph, below)
         self._rankings: dict[str, Ranking] = {}
 
-    def add_model(self, module: LinkPredictionModule, fit_s: float | None = None) -> None:
+    def add_model(self, module: LinkPredictionModule, fit_s: float | None = None) -> Entry:
         """Judges a trained model, with the part's history as its messages."""
         hparams = {name: value for name, value in module.hparams.items() if not name.startswith("_")}
-        self._judge(Entry(MODEL, parameters=hparams, fit_s=fit_s), dot_products(*embed_all(module, self._graph)))
+        return self._judge(Entry(MODEL, parameters=hparams, fit_s=fit_s), dot_products(*embed_all(module, self._graph)))
 
     def add_baseline(
         self, name: str, candidate: Candidate, *, search: bool = False, advance: Callable[[], None] = lambda: None
-    ) -> None:
+    ) -> Entry:
         """Fits and judges a baseline, or notes that it would take too much memory.
 
         Args:
@@ -104,7 +104,7 @@ class Comparison:
         if need > self._max_memory:
             gib = [f"{size / 2**30:,.1f} GiB" for size in (need, self._max_memory)]
             self.entries.append(Entry(name, skipped=f"needs {gib[0]} of memory, {gib[1]} may be used"))
-            return
+            return self.entries[-1]
         chosen, best, tried = candidate.baseline, -1.0, []
         for change in candidate.grid if search else ({},):
             baseline = replace(candidate.baseline, **change)  # type: ignore[type-var]
@@ -118,7 +118,7 @@ class Comparison:
                 chosen, best, fit_s = baseline, reached, seconds
             advance()
         entry = Entry(name, parameters=_parameters(chosen), search=tried, fit_s=fit_s)
-        self._judge(entry, _scorer(chosen, self._history))
+        return self._judge(entry, _scorer(chosen, self._history))
 
     def add_tests(self) -> None:
         """Tests the run's model against each baseline, on NDCG@20 of the same users."""
@@ -128,7 +128,7 @@ class Comparison:
         for entry, test in zip(others, tests, strict=True):
             entry.test = test
 
-    def _judge(self, entry: Entry, score_users: ScoreUsers) -> None:
+    def _judge(self, entry: Entry, score_users: ScoreUsers) -> Entry:
         ranking = rank_users(self._task, score_users)
         entry.auroc = label_auroc(self._graph, score_users)
         entry.metrics = ranking.means()
@@ -136,6 +136,11 @@ class Comparison:
         entry.recall_curve = recall_curve(self._task, ranking).tolist()
         self.entries.append(entry)
         self._rankings[entry.name] = ranking
+        return entry
+
+    def ranking(self, name: str) -> Ranking:
+        """The lists of the model or baseline of this name that was added last."""
+        return self._rankings[name]
 
 
 def label_auroc(graph: HeteroData, score_users: ScoreUsers, chunk: int = 256) -> float:

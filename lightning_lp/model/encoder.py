@@ -6,7 +6,7 @@ from torch_geometric.nn import HeteroConv, SAGEConv
 from torch_geometric.typing import EdgeType, NodeType
 from torch_geometric.utils import trim_to_layer
 
-from lightning_lp.data.schema import METADATA, MOVIE, USER
+from lightning_lp.data.schema import METADATA, MOVIE, REV_RATES, USER
 
 
 class HeteroEncoder(nn.Module):
@@ -73,3 +73,21 @@ class HeteroEncoder(nn.Module):
                 h_dict = {node_type: F.relu(h) for node_type, h in h_dict.items()}
             h_dict = conv(h_dict, edge_index_dict)
         return h_dict
+
+    def embed_new_users(self, edge_index: Tensor, num_users: int, movie_inputs: list[Tensor]) -> Tensor:
+        """Embeds users that the graph lacks: the mean of all users' embeddings stands in for their own.
+
+        They receive messages from their movies and send none, so that every known vector stays as it is.
+
+        Args:
+            edge_index: [2, num_edges] int64 (movie, new user).
+            num_users: number of new users.
+            movie_inputs: for each layer its input of all movies, [num_movies, hidden_channels].
+
+        Returns:
+            [num_users, hidden_channels].
+        """
+        h = self.user_emb.weight.mean(dim=0).expand(num_users, -1)
+        for i, (conv, h_movie) in enumerate(zip(self.convs, movie_inputs, strict=True)):
+            h = conv({USER: h.relu() if i > 0 else h, MOVIE: h_movie}, {REV_RATES: edge_index})[USER]
+        return h

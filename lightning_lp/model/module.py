@@ -1,34 +1,54 @@
 """The LightningModule: loss, metrics and optimiser around the encoder and the classifier."""
 
-from typing import Any
+import math
+from functools import partial
+from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
 from pytorch_lightning.trainer.states import TrainerFn
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch_geometric.data import HeteroData
+from torch_geometric.typing import NodeType
 from torchmetrics import MeanMetric, MetricCollection
-from torchmetrics.classification import BinaryAUROC, BinaryAveragePrecision
+from torchmetrics.classification import BinaryAUROC, BinaryAveragePrecision, BinaryCalibrationError
 
-from lightning_lp.data.schema import MOVIE, RATES, USER
+from lightning_lp.data.schema import MOVIE, RATES, REV_RATES, USER
 from lightning_lp.model.classifier import DotProductClassifier
 from lightning_lp.model.encoder import HeteroEncoder
+from lightning_lp.model.history import HistoryEncoder
+from lightning_lp.model.losses import LOSSES, Scores
+from lightning_lp.model.settings import check_model
 
 
 class LinkPredictionModule(pl.LightningModule):
     """Predicts links of users and movies: embeddings, heterogeneous GraphSAGE, dot product.
 
-    Trained with binary cross entropy on links and sampled negatives. Logs ``train/loss``, ``train/lr`` and, over
-    all labels of a split, ``val/loss``, ``val/auroc`` and ``val/average_precision`` (``test/...`` likewise).
+    Logs ``train/loss``, each part of it, ``train/lr`` and, over all labels of a split, ``val/loss`` (binary cross
+    entropy), ``val/auroc``, ``val/average_precision`` and ``val/calibration_error`` (``test/...`` likewise).
 
     Args:
         num_users: number of user nodes. The command line takes it from the data.
         num_movies: number of movie nodes. From the data, too.
-        num_features: width of the movies' features. From the data, too.
+        num_features: number of genres. From the data, too.
+        num_terms: number of terms of titles, which only the encoder ``history`` reads. From the data, too.
+        max_terms: the most terms of one title. From the data, too.
         num_layers: number of GraphSAGE layers. The command line takes the number of hops sampled.
+        encoder: ``history`` (a user is its movies; recommends best) or ``sage`` (the tutorial's: an embedding for
+            each user and movie, and GraphSAGE in both directions).
+        losses: weight of each loss in the sum that is minimised: ``bce``, ``softmax``, ``bpr``.
         hidden_channels: width of embeddings and layers.
+        dropout: of the encoder ``history``: share of the channels of a history that are dropped in training.
+        spectral_channels: of ``history``: width of the linear part; 0: none.
+        spectral_weight: of ``history``: weight of the linear part.
+        spectral_l2: of ``history``: penalty of the linear part.
+        temperature: of ``history``: what scores are divided by in evaluation.
+        user_exponent: losses of ranking weigh a link by its user's number of ratings to the power of minus this: at 0
+            all links count the same, at 1 all users.
         lr: Adam's learning rate.
+        lr_schedule: ``constant``, or ``cosine``: down to 0 over the whole training, after 10 steps of warm-up.
         weight_decay: Adam's L2 penalty.
     """
 
@@ -37,36 +57,76 @@ class LinkPredictionModule(pl.LightningModule):
         num_users: int,
         num_movies: int,
         num_features: int,
-        num_layers: int = 2,
-        hidden_channels: int = 64,
-        lr: float = 3e-3,
-        weight_decay: float = 3e-5,
+        num_terms: int = 0,
+        max_terms: int = 1,
+        num_layers: int = 1,
+        encoder: Literal["history", "sage"] = "history",
+        losses: dict[str, float] = {"softmax": 1.0, "bce": 1.0},  # noqa: B006 (read only)
+        hidden_channels: int = 96,
+        dropout: float = 0.0,
+        spectral_channels: int = 768,
+        spectral_weight: float = 10.0,
+        spectral_l2: float = 150.0,
+        temperature: float = 1.5,
+        user_exponent: float = 0.5,
+        lr: float = 1e-3,
+        lr_schedule: Literal["constant", "cosine"] = "cosine",
+        weight_decay: float = 2e-3,
     ) -> None:
         super().__init__()
         self.save_hyperparameters(logger=False)
-        self.encoder = HeteroEncoder(num_users, num_movies, num_features, hidden_channels, num_layers)
+        check_model(self.hparams)
+        self.encoder: HeteroEncoder | HistoryEncoder
+        if encoder == "sage":
+            self.encoder = HeteroEncoder(num_users, num_movies, num_features, hidden_channels, num_layers)
+        else:
+            self.encoder = HistoryEncoder(
+                num_movies,
+                num_features,
+                num_terms,
+                max_terms,
+                hidden_channels,
+                dropout=dropout,
+                spectral_channels=spectral_channels,
+                spectral_weight=spectral_weight,
+                spectral_l2=spectral_l2,
+                temperature=temperature,
+            )
         self.classifier = DotProductClassifier()
-        metrics = MetricCollection({"auroc": BinaryAUROC(), "average_precision": BinaryAveragePrecision()})
+        metrics = MetricCollection(
+            {
+                "auroc": BinaryAUROC(),
+                "average_precision": BinaryAveragePrecision(),
+                "calibration_error": BinaryCalibrationError(n_bins=10, norm="l1"),
+            }
+        )
         self.val_metrics = metrics.clone(prefix="val/")
         self.test_metrics = metrics.clone(prefix="test/")
         self.val_loss, self.test_loss = MeanMetric(), MeanMetric()
 
+    def setup(self, stage: str) -> None:
+        """Before a fit, gives the encoder what it starts from. A checkpoint to resume from is loaded after this."""
+        data = getattr(self.trainer, "datamodule", None)
+        if stage == "fit" and isinstance(self.encoder, HistoryEncoder) and data is not None:
+            movies = data.graph.data[MOVIE]
+            ratio = data.hparams["eval_neg_sampling_ratio"]
+            self.encoder.start_from(movies.x, movies.terms, data.split.train_links, data.num_users, ratio)
+
     def forward(self, batch: HeteroData) -> Tensor:
         """Scores the links of a mini-batch: [num_labels] float32 logits."""
-        z_dict = self.encoder(
-            batch.node_id_dict,
-            batch.collect("x", allow_empty=True),
-            batch.edge_index_dict,
-            batch.num_sampled_nodes_dict,
-            batch.num_sampled_edges_dict,
-        )
+        z_dict = self._embed(batch)
         logits: Tensor = self.classifier(z_dict[USER], z_dict[MOVIE], batch[RATES].edge_label_index)
         return logits
 
     def training_step(self, batch: HeteroData, batch_idx: int) -> Tensor:
-        """Mean binary cross entropy of a batch."""
-        loss, logits = self._loss(batch)
-        size = logits.numel()
+        """Weighted sum of the losses of a batch."""
+        scores = self._scores(batch)
+        parts = {name: LOSSES[name](scores) for name in self.hparams["losses"]}
+        loss = torch.stack([self.hparams["losses"][name] * part for name, part in parts.items()]).sum()
+        size = scores.label.numel()
+        if len(parts) > 1:
+            named = {f"train/{name}": part for name, part in parts.items()}
+            self.log_dict(named, batch_size=size, on_step=False, on_epoch=True, sync_dist=True)
         self.log("train/loss", loss, batch_size=size, on_step=False, on_epoch=True, sync_dist=True, prog_bar=True)
         self.log("train/loss_step", loss, batch_size=size)
         self.log("train/lr", self.trainer.optimizers[0].param_groups[0]["lr"])
@@ -84,9 +144,16 @@ class LinkPredictionModule(pl.LightningModule):
         """The number of each pair of a batch and the probability of its link, [num_labels] each."""
         return batch[RATES].input_id, self(batch).sigmoid()
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         """Adam over all parameters."""
-        return torch.optim.Adam(self.parameters(), lr=self.hparams["lr"], weight_decay=self.hparams["weight_decay"])
+        optimizer = torch.optim.Adam(
+            self.parameters(), lr=self.hparams["lr"], weight_decay=self.hparams["weight_decay"]
+        )
+        if self.hparams["lr_schedule"] == "constant":
+            return optimizer
+        total = max(1, int(self.trainer.estimated_stepping_batches))
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, partial(warm_cosine, total=total))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def log(self, *args: Any, **kwargs: Any) -> None:
         """Logs as Lightning does, but keeps the validation that follows a fit out of the fit's learning curves."""
@@ -104,16 +171,68 @@ class LinkPredictionModule(pl.LightningModule):
         if data is not None and state is not None:
             data.load_state_dict(state)
 
-    def _loss(self, batch: HeteroData) -> tuple[Tensor, Tensor]:
-        logits = self(batch)
-        return F.binary_cross_entropy_with_logits(logits, batch[RATES].edge_label), logits
+    def _embed(self, batch: HeteroData) -> dict[NodeType, Tensor]:
+        z_dict: dict[NodeType, Tensor] = self.encoder(
+            batch.node_id_dict,
+            batch.collect("x", allow_empty=True),
+            batch.edge_index_dict,
+            batch.num_sampled_nodes_dict,
+            batch.num_sampled_edges_dict,
+        )
+        return z_dict
+
+    def _scores(self, batch: HeteroData) -> Scores:
+        """What the losses compare: a batch's links and non-links, and its users with all candidates."""
+        z_dict, store = self._embed(batch), batch[RATES]
+        logits = self.classifier(z_dict[USER], z_dict[MOVIE], store.edge_label_index)
+        user, movie = store.edge_label_index[:, store.edge_label > 0]
+        users, row, num_links = user.unique(return_inverse=True, return_counts=True)
+        if isinstance(self.encoder, HistoryEncoder):  # the whole catalogue
+            z_movie, log_count = self.encoder.catalogue(), logits.new_zeros(1)
+            column = batch[MOVIE].node_id
+        else:  # the movies of the batch's labels
+            drawn, counts = store.edge_label_index[1].unique(return_counts=True)
+            z_movie, log_count = z_dict[MOVIE][drawn], counts.log()
+            column = _inverse(drawn, batch[MOVIE].num_nodes)
+        z_user = z_dict[USER][users][:, : z_movie.size(1)]
+        scores = z_user.float() @ z_movie.float().T
+        seen_movie, seen_by = batch[REV_RATES].edge_index
+        seen = torch.stack([_inverse(users, z_dict[USER].size(0))[seen_by], column[seen_movie]])
+        seen = seen[:, (seen >= 0).all(dim=0)]
+        history = num_links + torch.bincount(seen_by, minlength=z_dict[USER].size(0))[users]
+        weight = history[row].float().pow(-self.hparams["user_exponent"])
+        return Scores(
+            logits=logits,
+            label=store.edge_label,
+            candidates=scores.index_put((seen[0], seen[1]), scores.new_tensor(-torch.inf)),
+            log_count=log_count,
+            user=row,
+            positive=scores[row, column[movie]],
+            weight=weight / weight.sum(),
+        )
 
     def _evaluate(self, batch: HeteroData, stage: str, metrics: MetricCollection, mean_loss: MeanMetric) -> None:
-        loss, logits = self._loss(batch)
+        logits, label = self(batch), batch[RATES].edge_label
+        loss = F.binary_cross_entropy_with_logits(logits, label)
         # Lightning's own mean over processes divides by a truncated number of labels: a metric is exact.
         mean_loss.update(loss, weight=logits.numel())
         self.log(f"{stage}/loss", mean_loss, on_step=False, on_epoch=True)
         # Probabilities: given logits, torchmetrics guesses batch by batch whether they are any.
-        metrics.update(logits.sigmoid(), batch[RATES].edge_label.long())
+        metrics.update(logits.sigmoid(), label.long())
         for name, metric in metrics.items():
             self.log(name, metric, on_step=False, on_epoch=True, prog_bar=name == f"{stage}/auroc")
+
+
+def warm_cosine(step: int, total: int, warm_up: int = 10) -> float:
+    """Factor of the learning rate: up in ``warm_up`` steps, and down to 0 as half a cosine over ``total``.
+
+    Loshchilov and Hutter, "SGDR: stochastic gradient descent with warm restarts", ICLR 2017.
+    """
+    return min(1.0, (step + 1) / warm_up) * 0.5 * (1 + math.cos(math.pi * min(1.0, step / total)))
+
+
+def _inverse(values: Tensor, size: int) -> Tensor:
+    """[size] int64, the place of each number in ``values``, which holds it at most once; -1 for the others."""
+    place = torch.full((size,), -1, device=values.device)
+    place[values] = torch.arange(values.numel(), device=values.device)
+    return place

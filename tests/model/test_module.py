@@ -7,7 +7,7 @@ from torch_geometric.loader import LinkNeighborLoader
 from lightning_lp.data.schema import MOVIE, RATES, USER
 from lightning_lp.model.module import LinkPredictionModule
 from tests.data.test_sampler import make_loader, make_sampler
-from tests.graphs import make_graph, random_links
+from tests.graphs import make_graph, random_links, sage_module
 
 
 def trainer(**options: object) -> pl.Trainer:
@@ -28,7 +28,7 @@ def test_a_world_with_a_known_answer():
     liked = ((user + movie) % 2 == 0) & (user != movie)
     data = make_graph(torch.stack([user[liked], movie[liked]]), 20, 20)
     data[MOVIE].x = torch.zeros(20, 1)
-    module = LinkPredictionModule(20, 20, 0, hidden_channels=8, lr=0.01, weight_decay=1e-3)
+    module = sage_module(20, 20, 0, hidden_channels=8, lr=0.01, weight_decay=1e-3)
     trainer(max_epochs=20).fit(module, make_loader(data, [-1, -1], batch_size=32))
     module.eval()
     with torch.no_grad():
@@ -50,7 +50,7 @@ def labelled_loader() -> LinkNeighborLoader:
 
 
 def test_metrics_are_those_of_all_labels_together(labelled_loader):
-    module = LinkPredictionModule(20, 30, 3, hidden_channels=8)
+    module = sage_module(20, 30, 3, hidden_channels=8)
     module.encoder.user_emb.weight.data *= 5  # large logits: given these, torchmetrics would guess
     found = trainer().test(module, labelled_loader, verbose=False)[0]
     module.eval()
@@ -64,7 +64,7 @@ def test_metrics_are_those_of_all_labels_together(labelled_loader):
 
 
 def test_mixed_precision_keeps_scores_in_float32(labelled_loader):
-    module = LinkPredictionModule(20, 30, 3, hidden_channels=64)
+    module = sage_module(20, 30, 3, hidden_channels=64)
     batch = next(iter(labelled_loader))
     with torch.autocast("cpu", dtype=torch.bfloat16):
         logits = module(batch)
@@ -75,7 +75,7 @@ def test_mixed_precision_keeps_scores_in_float32(labelled_loader):
 def test_every_parameter_learns():
     """DDP would hang on one that gets no gradient."""
     data = make_graph(random_links(20, 30, 150, seed=0), 20, 30)
-    module = LinkPredictionModule(20, 30, 3, hidden_channels=8)
+    module = sage_module(20, 30, 3, hidden_channels=8)
     loader = make_loader(data, [3, 3], batch_size=64)
     for batch in loader:
         batch[MOVIE].x = data[MOVIE].x[batch[MOVIE].node_id]
@@ -84,7 +84,7 @@ def test_every_parameter_learns():
 
 
 def test_a_checkpoint_alone_rebuilds_the_module(tmp_path):
-    module = LinkPredictionModule(20, 30, 3, num_layers=3, hidden_channels=8)
+    module = sage_module(20, 30, 3, num_layers=3, hidden_channels=8)
     run = pl.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
     run.strategy.connect(module)
     run.save_checkpoint(tmp_path / "model.ckpt")

@@ -1,0 +1,194 @@
+"""The model that recommends best: a user is the movies it has rated."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch_geometric.nn import SAGEConv
+from torch_geometric.typing import EdgeType, NodeType
+
+from lightning_lp.data.schema import MOVIE, REV_RATES, USER
+from lightning_lp.model.spectral import feature_rows, spectral_embeddings
+
+_CHUNK = 2**26
+"""Scores held at once while they are summed up."""
+
+
+class HistoryEncoder(nn.Module):
+    """GraphSAGE from movies to users, over one table of movies that serves histories and candidates alike.
+
+    A movie's vector is its embedding plus linear maps of its genres and of the terms of its title. A user has no
+    embedding (on data of this size it over-fits); its vector is a GraphSAGE convolution of its movies, whose sum is
+    divided by the square root of their number, between GraphSAGE's sum and mean. Two things are added to the product
+    of the two vectors, as further channels, so that it stays a dot product:
+
+    - in evaluation, ``spectral_weight`` times the linear similarities of :mod:`lightning_lp.model.spectral`. They are
+      in closed form what the links say, so that in training, on those same links, they would leave nothing to learn;
+    - what makes a score the logit of a link: with p(m | u) = softmax over the movies that u has not rated, at
+      ``temperature``, it is log p(m | u) + log(u's number of ratings) + a learned constant. The odds of a pair drawn
+      by chance are proportional to the rate of that link, which is p(m | u) times u's activity.
+
+    Args:
+        num_movies: number of movie nodes.
+        num_features: number of genres.
+        num_terms: number of terms of titles.
+        max_terms: the most terms of one title.
+        hidden_channels: width of embeddings and layer.
+        spectral_channels: width of the linear part; 0: none.
+        spectral_weight: weight of the linear part.
+        spectral_l2: its penalty.
+        temperature: what scores are divided by in evaluation.
+        dropout: share of the channels of a history that are dropped in training.
+    """
+
+    x: Tensor
+    terms: Tensor
+    spectral_source: Tensor
+    spectral_target: Tensor
+
+    def __init__(
+        self,
+        num_movies: int,
+        num_features: int,
+        num_terms: int,
+        max_terms: int,
+        hidden_channels: int = 96,
+        spectral_channels: int = 768,
+        spectral_weight: float = 10.0,
+        spectral_l2: float = 150.0,
+        temperature: float = 1.5,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.num_terms, self.spectral_l2 = num_terms, spectral_l2
+        self.spectral_weight, self.temperature, self.dropout = spectral_weight, temperature, dropout
+        self.movie_emb = nn.Embedding(num_movies, hidden_channels)
+        self.movie_lin = nn.Linear(num_features, hidden_channels, bias=False) if num_features else None
+        self.term_emb = nn.EmbeddingBag(num_terms + 1, hidden_channels, mode="sum", padding_idx=0)
+        channels = (hidden_channels, hidden_channels)
+        self.conv = SAGEConv(channels, hidden_channels)
+        self.user_lin = nn.Linear(hidden_channels, hidden_channels, bias=False)
+        self.movie_bias = nn.Parameter(torch.zeros(num_movies))
+        self.activity, self.constant = nn.Parameter(torch.ones(())), nn.Parameter(torch.zeros(()))
+        self.register_buffer("x", torch.zeros(num_movies, num_features))
+        self.register_buffer("terms", torch.zeros(num_movies, max_terms, dtype=torch.int64))
+        self.register_buffer("spectral_source", torch.zeros(num_movies, spectral_channels))
+        self.register_buffer("spectral_target", torch.zeros(num_movies, spectral_channels))
+        nn.init.normal_(self.movie_emb.weight, std=hidden_channels**-0.5)
+        for module in (self.movie_lin, self.term_emb, self.user_lin):
+            if module is not None:
+                nn.init.zeros_(module.weight)
+
+    def start_from(self, x: Tensor, terms: Tensor, links: Tensor, num_users: int, ratio: float) -> None:
+        """Takes over what is known before training: features, linear similarities, and a start from their spectrum.
+
+        Args:
+            x: [num_movies, num_features] multi-hot genres.
+            terms: [num_movies, max_terms] int64 terms of titles, as ``title_terms`` gives them.
+            links: [2, num_links] int64 (user, movie) training links.
+            num_users: number of users.
+            ratio: non-links per link among the pairs whose probability is wanted.
+        """
+        num_movies, channels = self.movie_emb.weight.shape
+        self.x.copy_(x)
+        self.terms.copy_(terms)
+        width = max(channels, self.spectral_source.size(1))
+        pairs = feature_rows(x, terms, self.num_terms)
+        source, target = spectral_embeddings(links, pairs, num_movies, width, self.spectral_l2)
+        self.spectral_source.copy_(source[:, : self.spectral_source.size(1)])
+        self.spectral_target.copy_(target[:, : self.spectral_source.size(1)])
+        start = source[:, :channels]
+        scale = start.square().sum(dim=1).mean().rsqrt()  # mean squared length 1, as of the random start
+        self.movie_emb.weight.data.copy_(start * scale)
+        # Odds of a link among such pairs: (p(m | u) degree / num_links) / (ratio / (num_users num_movies)).
+        self.constant.data.fill_(math.log(num_users * num_movies / links.size(1) / ratio))
+
+    def forward(
+        self,
+        node_id_dict: dict[NodeType, Tensor],
+        x_dict: dict[NodeType, Tensor],
+        edge_index_dict: dict[EdgeType, Tensor],
+        num_sampled_nodes_dict: dict[NodeType, list[int]] | None = None,
+        num_sampled_edges_dict: dict[EdgeType, list[int]] | None = None,
+    ) -> dict[NodeType, Tensor]:
+        """Embeds nodes: :meth:`HeteroEncoder.forward`, but the features are its own, and it reads one hop.
+
+        Returns:
+            [num_nodes, channels] vectors by node type; a dot product is the logit of a link. ``channels`` are
+            ``hidden_channels`` + 2, in evaluation ``spectral_channels`` more.
+        """
+        movie, num_users = node_id_dict[MOVIE], node_id_dict[USER].numel()
+        message, user = _pairs(edge_index_dict[REV_RATES])
+        catalogue = self.catalogue()
+        table = catalogue[:, : self.movie_emb.embedding_dim]
+        h = F.dropout(table, self.dropout, self.training)[movie]
+        count = torch.bincount(user, minlength=num_users)
+        norm = count.clamp(min=1).to(h.dtype).rsqrt()[:, None]
+        h_user = _sum(h, message, user, num_users) * norm
+        conv = self.conv((h, h_user), edge_index_dict[REV_RATES])
+        parts = [h_user + self.user_lin(F.relu(conv))]
+        if not self.training:
+            linear = _sum(self.spectral_source[movie], message, user, num_users)
+            parts = [parts[0] / self.temperature, linear * (self.spectral_weight / self.temperature)]
+        share = 1.0 if self.training else 1 / self.temperature
+        z_user = torch.cat([*parts, h_user.new_full((num_users, 1), share)], dim=1)
+        log_z = self._log_normalizer(z_user.detach(), catalogue.detach(), user, movie[message])
+        prior = self.activity * count.clamp(min=1).log() - log_z + self.constant
+        return {
+            USER: torch.cat([z_user, prior[:, None]], dim=1),
+            MOVIE: F.pad(catalogue[movie], (0, 1), value=1.0),
+        }
+
+    def catalogue(self) -> Tensor:
+        """[num_movies, channels - 1] vectors of all movies, without the channel of the user's part."""
+        table = self.movie_emb.weight + self.term_emb(self.terms)
+        if self.movie_lin is not None:
+            table = table + self.movie_lin(self.x)
+        parts = [table] if self.training else [table, self.spectral_target]
+        return torch.cat([*parts, self.movie_bias[:, None]], dim=1)
+
+    def embed_new_users(self, edge_index: Tensor, num_users: int, movie_inputs: list[Tensor]) -> Tensor:
+        """Embeds users that the graph lacks.
+
+        Args:
+            edge_index: [2, num_edges] int64 (movie, new user).
+            num_users: number of new users.
+            movie_inputs: not used: :class:`HeteroEncoder` needs them.
+
+        Returns:
+            [num_users, channels].
+        """
+        nodes = {USER: torch.arange(num_users), MOVIE: torch.arange(len(self.x), device=self.x.device)}
+        z_user: Tensor = self(nodes, {}, {REV_RATES: edge_index})[USER]
+        return z_user
+
+    def _log_normalizer(self, z_user: Tensor, catalogue: Tensor, user: Tensor, movie: Tensor) -> Tensor:
+        """[num_users] logarithm of the sum over unseen movies of exp(score)."""
+        order = user.argsort(stable=True)
+        user, movie = user[order], movie[order]
+        size = max(1, _CHUNK // len(catalogue))
+        sums = []
+        for start in range(0, len(z_user), size):
+            scores = (z_user[start : start + size] @ catalogue.T).float()
+            first, last = torch.searchsorted(user, torch.tensor([start, start + size], device=user.device)).tolist()
+            scores[user[first:last] - start, movie[first:last]] = -torch.inf
+            sums.append(scores.logsumexp(dim=1).clamp(min=-1e4))  # a user may have seen everything
+        return torch.cat(sums) if sums else z_user.new_zeros(0)
+
+
+def _pairs(edges: Tensor) -> tuple[Tensor, Tensor]:
+    """Senders and receivers of messages, given as [2, num_edges] or as a sparse matrix [receivers, senders]."""
+    if edges.layout == torch.strided:
+        return edges[0], edges[1]
+    receiver, sender = edges.to_sparse_coo().indices()  # type: ignore[no-untyped-call]
+    return sender, receiver
+
+
+def _sum(h: Tensor, sender: Tensor, receiver: Tensor, num_receivers: int) -> Tensor:
+    """[num_receivers, channels] sums of messages."""
+    matrix = torch.sparse_coo_tensor(
+        torch.stack([receiver, sender]), h.new_ones(sender.numel()), (num_receivers, len(h)), check_invariants=False
+    )
+    summed: Tensor = torch.sparse.mm(matrix, h)
+    return summed

@@ -1,0 +1,64 @@
+"""The linear part of the model: similarities of movies in closed form, as vectors of few channels."""
+
+import torch
+from torch import Tensor
+
+
+def feature_rows(x: Tensor, terms: Tensor, num_terms: int) -> Tensor:
+    """[2, n] int64 (feature, movie) pairs of all genres, then all terms of titles.
+
+    Args:
+        x: [num_movies, num_genres] multi-hot genres.
+        terms: [num_movies, max_terms] numbers of terms from 1, filled up with 0.
+        num_terms: size of the vocabulary of terms.
+    """
+    movie, genre = x.nonzero(as_tuple=True)
+    term_movie, column = terms.nonzero(as_tuple=True)
+    term = terms[term_movie, column] - 1 + x.size(1)
+    return torch.stack([torch.cat([genre, term]), torch.cat([movie, term_movie])])
+
+
+def spectral_embeddings(
+    links: Tensor,
+    features: Tensor,
+    num_movies: int,
+    channels: int,
+    l2: float = 150.0,
+    feature_weight: float = 2.0,
+    seed: int = 0,
+) -> tuple[Tensor, Tensor]:
+    """Vectors whose dot products are the similarities of movies that EASE finds, features included.
+
+    EASE (Steck, "Embarrassingly shallow autoencoders for sparse data", WWW 2019) regresses each movie on all others:
+    with P = (A'A + l2 I)^-1 the weight of movie i for movie j is -P_ij / P_jj. Here the rows of A are the users and,
+    times ``feature_weight``, the features (as rows of a user-item matrix: Jeunen, Van Balen and Goethals,
+    "Closed-form models for collaborative filtering with side-information", RecSys 2020). With the singular value
+    decomposition A = U S V' and g = S² / (S² + l2) that weight is (V g V')_ij / (1 - (V g V')_jj): a dot product
+    of ``V sqrt(g)`` and the same, scaled. The largest singular values are enough, and regularise a little further.
+
+    Args:
+        links: [2, num_links] int64 (user, movie) training links.
+        features: [2, n] int64 (feature, movie) pairs.
+        num_movies: size of the catalogue.
+        channels: width of the vectors: how many singular values are kept.
+        l2: the penalty.
+        feature_weight: weight of a feature, where a rating counts 1.
+        seed: seed of the randomised decomposition (Halko, Martinsson and Tropp, SIAM Review 2011).
+
+    Returns:
+        Two tensors [num_movies, channels] float32: of a movie in a history, and of a movie that is scored. Channels
+        beyond the rank of A are 0.
+    """
+    num_users, num_features = (int(pairs[0].max()) + 1 if pairs.numel() else 0 for pairs in (links, features))
+    index = torch.cat([links, features + torch.tensor([[num_users], [0]], device=features.device)], dim=1)
+    value = torch.ones(index.size(1), device=index.device)
+    value[links.size(1) :] = feature_weight
+    rows = torch.sparse_coo_tensor(index, value, (num_users + num_features, num_movies), check_invariants=False)
+    rank = min(channels, *rows.shape)
+    with torch.random.fork_rng(devices=[rows.device] if rows.is_cuda else []):
+        torch.manual_seed(seed)
+        _, s, v = torch.svd_lowrank(rows.coalesce(), q=rank, niter=4)
+    source = v * (s.square() / (s.square() + l2)).sqrt()
+    target = source / (1 - source.square().sum(dim=1, keepdim=True))
+    missing = (0, channels - rank)
+    return tuple(torch.nn.functional.pad(z, missing) for z in (source, target))  # type: ignore[return-value]
