@@ -50,7 +50,7 @@ class Recommender:
         counts = np.bincount(seen[0], minlength=len(self.users))
         self.seen_offsets = np.append(0, np.cumsum(counts))
         self.seen_movies = seen[1, np.lexsort(seen[::-1])].astype(np.int64)
-        self._encoder, self._device = module.encoder.eval(), module.device
+        self._encoder, self._device = module.eval().encoder, module.device
         self.user_embeddings, self.movie_embeddings = self._embed_all(module, state)
         if not (np.isfinite(self.user_embeddings).all() and np.isfinite(self.movie_embeddings).all()):
             raise UserError("the model's vectors are not finite numbers: its training diverged, train it again")
@@ -141,12 +141,15 @@ class Recommender:
     def similar(self, movie: int | str, k: int = 10) -> list[Recommendation]:
         """The ``k`` movies whose vectors are closest to the movie's, by cosine; the movie itself is left out.
 
+        Channels that only move the level of a score are left out, too.
+
         Raises:
             UserError: the movie is unknown, or ``k`` is less than 1.
         """
         index = _known(self.movies, [movie], "movie")
-        length = np.linalg.norm(self.movie_embeddings, axis=1, keepdims=True)
-        directions = self.movie_embeddings / np.maximum(length, np.finfo(np.float32).tiny)
+        vectors = self.movie_embeddings[:, : self.movie_embeddings.shape[1] - self._encoder.num_offsets]
+        length = np.linalg.norm(vectors, axis=1, keepdims=True)
+        directions = vectors / np.maximum(length, np.finfo(np.float32).tiny)
         return self._listed(dot_products(directions[index], directions)[0], index, k, lambda cosine: cosine)
 
     def find(self, text: str) -> list[int | str]:

@@ -10,9 +10,12 @@ from lightning_lp.__main__ import run
 from lightning_lp.cli import main
 from lightning_lp.data.download import DownloadError
 from lightning_lp.data.synthetic import write_movielens
-from tests.journeys import QUIET, SCRIPTS, best_checkpoint, fit, results, run_folders, run_script
+from tests.journeys import QUIET, SCRIPTS, SMALL, best_checkpoint, fit, results, run_folders, run_script
 
 CONFIGS = sorted((SCRIPTS / "configs").glob("*.yaml"))
+
+
+MONITOR = ["--checkpoint.monitor=val/auroc", "--early_stopping.monitor=val/auroc"]
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +42,7 @@ def trained(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_fit_script_trains_and_tests_the_best_checkpoint(root):
-    flags = ["--trainer.max_epochs=2", "--model.hidden_channels=8", "--data.batch_size=64"]
+    flags = ["--trainer.max_epochs=2", *SMALL]
     assert run_script("fit.py", f"--data.root={root}", *flags, *QUIET) == 0
     (folder,) = run_folders()
     found = results(folder)
@@ -55,7 +58,7 @@ def test_fit_script_trains_and_tests_the_best_checkpoint(root):
 
 
 def test_results_describe_the_best_checkpoint_not_the_last(root):
-    cli = fit(root, "--trainer.max_epochs=6", "--model.lr=0.02", "--early_stopping.patience=9")
+    cli = fit(root, "--trainer.max_epochs=6", "--model.lr=0.02", "--early_stopping.patience=9", *MONITOR)
     (folder,) = run_folders()
     logged = scalars(folder, "val/auroc")
     assert results(folder)["validation"]["auroc"] == pytest.approx(max(logged), abs=1e-6)
@@ -196,7 +199,7 @@ MISTAKES = {
     "batch size": (["fit", "--data.batch_size=0"], "--data.batch_size 0: 1 or more"),
     "leak": (["fit", "--data.exclude_seed_links=false"], "the very links that it is to predict"),
     "hops": (["fit", "--data.num_neighbors=[]"], "--data.num_neighbors []"),
-    "other hops": (["fit", "--data.eval_num_neighbors=[1]"], "a list of 2 numbers"),
+    "other hops": (["fit", "--data.eval_num_neighbors=[1,2]"], "a list of 1 numbers"),
     "wrong flag": (["fit", "--data.rot=x"], "did you mean --data.root?"),
     "wrong value": (["fit", "--data.split=latest"], "random"),
     "wrong command": (["fitt"], "fit"),
@@ -205,7 +208,7 @@ MISTAKES = {
     "no pairs": (["predict", "--data.root={root}", "--ckpt_path={checkpoint}"], "--data.predict_file"),
     "fixed option": (
         ["test", "--data.root={root}", "--ckpt_path={checkpoint}", "--model.lr=0.5"],
-        "trained with 0.003",
+        "trained with 0.001",
     ),
     "no GPU": (["fit", "--data.root={root}", "--trainer.accelerator=gpu"], "gpu"),
 }

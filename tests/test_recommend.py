@@ -24,7 +24,7 @@ from lightning_lp.listing import write_chunks
 from lightning_lp.recommend import Recommender
 from lightning_lp.topk import best
 from tests.graphs import sage_module
-from tests.journeys import best_checkpoint, fit
+from tests.journeys import SAGE, best_checkpoint, fit
 
 KEEN = 41
 """A user who has rated all but three movies."""
@@ -50,6 +50,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         fit(root)
+        (folder / "sage").mkdir()
+        patch.chdir(folder / "sage")
+        fit(root, *SAGE)
     shutil.rmtree(root)
     return folder
 
@@ -197,7 +200,7 @@ def test_known_answer_world_has_the_withheld_movie_first():
 
 
 def test_similar_is_the_cosine_without_the_movie_itself(recommender):
-    z = recommender.movie_embeddings.astype(np.float64)
+    z = recommender.movie_embeddings[:, :-2].astype(np.float64)  # without bias and constant
     cosine = z[4] @ z.T / np.linalg.norm(z, axis=1) / np.linalg.norm(z[4])
     cosine[4] = -2
     movies = recommender.similar(recommender.movies.ids[4], k=60)
@@ -208,8 +211,15 @@ def test_similar_is_the_cosine_without_the_movie_itself(recommender):
 # New users
 
 
-def test_a_new_user_is_embedded_as_a_node_that_only_receives(recommender, checkpoint):
-    module, state = load_checkpoint(checkpoint)
+def test_a_new_user_with_the_movies_of_another_gets_its_vector(recommender, rated):
+    histories = [recommender.movies.index(np.array(sorted(rated[user]))) for user in (1, 7)]
+    expected = recommender.user_embeddings[recommender.users.index(np.array([1, 7]))]
+    np.testing.assert_allclose(recommender.embed_new(histories), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_with_graphsage_a_new_user_is_a_node_that_only_receives(folder):
+    module, state = load_checkpoint(folder / "sage" / "lightning_logs" / "version_0")
+    recommender = Recommender(module, state)
     links, liked = state["links"].long(), torch.tensor([3, 8, 21])
     encoder, known = module.encoder, module.encoder.user_emb.weight
     encoder.user_emb = torch.nn.Embedding.from_pretrained(torch.cat([known, known.mean(dim=0, keepdim=True)]))
@@ -422,7 +432,7 @@ def test_what_is_no_checkpoint(capsys, checkpoint, tmp_path, monkeypatch):
 def test_a_diverged_model_recommends_nothing(checkpoint):
     module, state = load_checkpoint(checkpoint)
     with torch.no_grad():
-        module.encoder.user_emb.weight[0, 0] = float("nan")
+        module.encoder.movie_emb.weight[0, 0] = float("nan")
     with pytest.raises(UserError, match="training diverged"):
         Recommender(module, state)
 

@@ -18,7 +18,8 @@ class RankingMetrics(Callback):
     They can be monitored: they are logged before checkpoints are saved. Where an epoch has none, the last ones stand.
 
     Args:
-        every_n_epochs: in a fit, ranks in every n-th epoch; 0: never. ``validate`` and ``test`` always do.
+        every_n_epochs: in a fit, ranks in the first epoch and every n-th after it; 0: never. ``validate`` and
+            ``test`` always do.
     """
 
     def __init__(self, every_n_epochs: int = 1) -> None:
@@ -26,10 +27,20 @@ class RankingMetrics(Callback):
             raise UserError(f"--ranking.every_n_epochs {every_n_epochs}: 0 or more wanted")
         self.every_n_epochs = every_n_epochs
 
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Refuses a fit that watches what it never ranks."""
+        watched = {getattr(callback, "monitor", None) for callback in trainer.callbacks}  # type: ignore[attr-defined]
+        ranked = sorted(name for name in watched if name and name.startswith("val/") and "@" in name)
+        if stage == "fit" and self.every_n_epochs == 0 and ranked:
+            raise UserError(
+                f"--ranking.every_n_epochs 0 leaves no {ranked[0]} to watch: give --checkpoint.monitor val/auroc "
+                "--early_stopping.monitor val/auroc as well"
+            )
+
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Ranks validation's held-out movies; the training links are seen."""
         data, n = data_of(trainer), self.every_n_epochs
-        is_due = trainer.state.fn != TrainerFn.FITTING or (n > 0 and (trainer.current_epoch + 1) % n == 0)
+        is_due = trainer.state.fn != TrainerFn.FITTING or (n > 0 and trainer.current_epoch % n == 0)
         if data is not None and is_due and not trainer.sanity_checking:
             self._log(trainer, pl_module, data, "val", data.split.val)
 

@@ -26,6 +26,8 @@ class HeteroEncoder(nn.Module):
         num_layers: number of convolutions; as many hops must be sampled.
     """
 
+    num_offsets = 0
+
     def __init__(
         self, num_users: int, num_movies: int, num_features: int, hidden_channels: int = 64, num_layers: int = 2
     ) -> None:

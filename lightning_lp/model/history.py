@@ -42,6 +42,9 @@ class HistoryEncoder(nn.Module):
         dropout: share of the channels of a history that are dropped in training.
     """
 
+    num_offsets = 2
+    """The last channels of a movie's vector, which do not say what it is like: its bias, and 1 for the user's."""
+
     x: Tensor
     terms: Tensor
     spectral_source: Tensor
@@ -170,7 +173,8 @@ class HistoryEncoder(nn.Module):
         size = max(1, _CHUNK // len(catalogue))
         sums = []
         for start in range(0, len(z_user), size):
-            scores = (z_user[start : start + size] @ catalogue.T).float()
+            with torch.autocast(z_user.device.type, enabled=False):
+                scores = z_user[start : start + size].float() @ catalogue.float().T
             first, last = torch.searchsorted(user, torch.tensor([start, start + size], device=user.device)).tolist()
             scores[user[first:last] - start, movie[first:last]] = -torch.inf
             sums.append(scores.logsumexp(dim=1).clamp(min=-1e4))  # a user may have seen everything
@@ -187,8 +191,10 @@ def _pairs(edges: Tensor) -> tuple[Tensor, Tensor]:
 
 def _sum(h: Tensor, sender: Tensor, receiver: Tensor, num_receivers: int) -> Tensor:
     """[num_receivers, channels] sums of messages."""
+    h = h.float()
     matrix = torch.sparse_coo_tensor(
         torch.stack([receiver, sender]), h.new_ones(sender.numel()), (num_receivers, len(h)), check_invariants=False
     )
-    summed: Tensor = torch.sparse.mm(matrix, h)
+    with torch.autocast(h.device.type, enabled=False):  # sums of many terms, of which sparse products know one type
+        summed: Tensor = torch.sparse.mm(matrix, h)
     return summed

@@ -37,7 +37,7 @@ def test_a_fit_logs_and_monitors_ranking(root):
     assert results(run_folders()[0])["test"]["recall@20"] == pytest.approx(tested["test/recall@20"])
 
 
-@pytest.mark.parametrize(("every", "epochs"), [(1, [0, 1, 2]), (2, [1]), (0, [])])
+@pytest.mark.parametrize(("every", "epochs"), [(1, [0, 1, 2]), (2, [0, 2]), (0, [])])
 def test_every_n_epochs(root, monkeypatch, every, epochs):
     ranked = []
     log = RankingMetrics._log
@@ -47,8 +47,14 @@ def test_every_n_epochs(root, monkeypatch, every, epochs):
         log(self, trainer, *args)
 
     monkeypatch.setattr(RankingMetrics, "_log", spy)
-    fit(root, f"--ranking.every_n_epochs={every}", "--trainer.max_epochs=3", "--trainer.num_sanity_val_steps=1")
+    watch = ["--checkpoint.monitor=val/auroc", "--early_stopping.monitor=val/auroc"]
+    fit(root, f"--ranking.every_n_epochs={every}", "--trainer.max_epochs=3", "--trainer.num_sanity_val_steps=1", *watch)
     assert ranked == [*epochs, "after"]
+
+
+def test_watching_what_is_never_ranked_is_refused(root):
+    with pytest.raises(UserError, match=r"leaves no val/ndcg@20 to watch: give --checkpoint\.monitor val/auroc"):
+        fit(root, "--ranking.every_n_epochs=0")
 
 
 def test_a_negative_number_of_epochs_is_refused():

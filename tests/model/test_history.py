@@ -1,0 +1,129 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lightning_lp.data.schema import MOVIE, RATES, REV_RATES, USER
+from lightning_lp.model.history import HistoryEncoder
+from lightning_lp.model.spectral import feature_rows, spectral_embeddings
+from tests.data.test_sampler import make_loader
+from tests.graphs import graphs, make_graph, random_links
+
+
+@pytest.fixture
+def data():
+    graph = make_graph(random_links(20, 30, 150, seed=0), 20, 30)
+    graph[MOVIE].terms = torch.arange(60).remainder(5).view(30, 2)
+    return graph
+
+
+@pytest.fixture
+def encoder(data):
+    torch.manual_seed(0)
+    encoder = HistoryEncoder(30, 3, 4, 2, hidden_channels=8, spectral_channels=6)
+    encoder.start_from(data[MOVIE].x, data[MOVIE].terms, data[RATES].edge_index, 20, 2.0)
+    for parameter in encoder.parameters():
+        parameter.data.add_(0.1 * torch.randn_like(parameter))
+    return encoder
+
+
+def embed(encoder, data):
+    z_dict = encoder(data.node_id_dict, {}, data.edge_index_dict)
+    return z_dict[USER], z_dict[MOVIE]
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_scores_are_the_joint_log_odds(encoder, data, training):
+    """Against a loop: logit = log softmax over unseen movies + activity * log(number of ratings) + constant."""
+    z_user, z_movie = embed(encoder.train(training), data)
+    logits = z_user @ z_movie.T
+    for user in range(20):
+        movies = data[RATES].edge_index[1, data[RATES].edge_index[0] == user]
+        table = encoder.movie_emb.weight + encoder.movie_lin(data[MOVIE].x) + encoder.term_emb(data[MOVIE].terms)
+        h = table[movies].sum(dim=0) / max(1, len(movies)) ** 0.5
+        mean = table[movies].mean(dim=0) if len(movies) else torch.zeros(8)
+        conv = encoder.conv.lin_l(mean) + encoder.conv.lin_r(h)
+        h = h + encoder.user_lin(conv.relu())
+        scores = table @ h + encoder.movie_bias
+        if not training:
+            linear = encoder.spectral_target @ encoder.spectral_source[movies].sum(dim=0)
+            scores = (scores + encoder.spectral_weight * linear) / encoder.temperature
+        unseen = torch.ones(30, dtype=torch.bool)
+        unseen[movies] = False
+        log_p = scores - scores[unseen].logsumexp(dim=0)
+        expected = log_p + encoder.activity * torch.tensor(max(1.0, float(len(movies)))).log() + encoder.constant
+        torch.testing.assert_close(logits[user], expected, rtol=1e-4, atol=1e-4)
+
+
+def test_batches_give_what_the_whole_graph_gives(encoder, data):
+    z_user, z_movie = embed(encoder.eval(), data)
+    hops = {RATES: [0], REV_RATES: [-1]}
+    for batch in make_loader(data, hops, batch_size=16, exclude_seed_links=False):
+        z_dict = encoder(batch.node_id_dict, {}, batch.edge_index_dict)
+        user, movie = batch[RATES].edge_label_index
+        torch.testing.assert_close(z_dict[USER][user], z_user[batch[USER].node_id[user]])
+        torch.testing.assert_close(z_dict[MOVIE][movie], z_movie[batch[MOVIE].node_id[movie]])
+
+
+def test_the_links_being_scored_are_left_out(encoder, data):
+    """A link's score in its own batch is that of a user who has not rated the movie."""
+    encoder.eval()
+    hops = {RATES: [0], REV_RATES: [-1]}
+    batch = next(iter(make_loader(data, hops, batch_size=1)))
+    z_dict = encoder(batch.node_id_dict, {}, batch.edge_index_dict)
+    user, movie = (batch[kind].node_id[batch[RATES].edge_label_index[i, 0]] for i, kind in enumerate((USER, MOVIE)))
+    links = data[RATES].edge_index
+    rest = links[:, ~((links[0] == user) & (links[1] == movie))]
+    z_user, _ = embed(encoder, make_graph(rest, 20, 30))
+    torch.testing.assert_close(z_dict[USER][batch[RATES].edge_label_index[0, 0]], z_user[user])
+
+
+def test_a_user_of_everything_or_nothing_has_finite_vectors(encoder):
+    links = torch.stack([torch.zeros(30, dtype=torch.int64), torch.arange(30)])
+    for training in (True, False):
+        z_user, _ = embed(encoder.train(training), make_graph(links, 20, 30))
+        assert z_user.isfinite().all()
+
+
+def test_precision_of_autocast_keeps_the_level_of_scores(encoder, data):
+    encoder.eval()
+    exact = embed(encoder, data)[0][:, -1]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rounded = embed(encoder, data)[0][:, -1]
+    assert rounded.dtype == torch.float32
+    torch.testing.assert_close(rounded, exact, rtol=0.05, atol=0.1)
+
+
+# The linear part
+
+
+@settings(deadline=None, max_examples=30)
+@given(graphs(), st.sampled_from([5.0, 50.0]))
+def test_all_channels_give_ease(data, l2):
+    """In full rank the dot products are EASE's weights, by its definition."""
+    links, num_movies = data[RATES].edge_index, data[MOVIE].num_nodes
+    features = feature_rows(data[MOVIE].x, data[MOVIE].terms, 0)
+    rows = torch.zeros(data[USER].num_nodes + 3, num_movies, dtype=torch.float64)
+    rows[links[0], links[1]] = 1
+    rows[features[0] + data[USER].num_nodes, features[1]] = 2
+    inverse = (rows.T @ rows + l2 * torch.eye(num_movies)).inverse()
+    expected = -inverse / inverse.diagonal()
+    source, target = spectral_embeddings(links, features, num_movies, 40, l2)
+    assert source.shape == target.shape == (num_movies, 40)
+    found, off = source @ target.T, ~torch.eye(num_movies, dtype=torch.bool)
+    torch.testing.assert_close(found[off].double(), expected[off], rtol=1e-3, atol=1e-4)
+
+
+def test_the_linear_part_draws_nothing_from_the_global_state(data):
+    torch.manual_seed(3)
+    expected = torch.rand(2)
+    torch.manual_seed(3)
+    first = spectral_embeddings(data[RATES].edge_index, torch.empty(2, 0, dtype=torch.int64), 30, 4)
+    assert torch.equal(torch.rand(2), expected)
+    again = spectral_embeddings(data[RATES].edge_index, torch.empty(2, 0, dtype=torch.int64), 30, 4)
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+
+
+def test_features_are_numbered_genres_first():
+    x, terms = torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.tensor([[2, 0], [1, 2]])
+    assert set(map(tuple, feature_rows(x, terms, 2).T.tolist())) == {(0, 0), (1, 1), (3, 0), (2, 1), (3, 1)}
