@@ -15,16 +15,16 @@ def run(command: Callable[[Sequence[str] | None], object] | None = None, args: S
             ``lightning_lp.cli.main``.
         args: options. Default: those of the process.
     """
-    from lightning_fabric.utilities.exceptions import MisconfigurationException
-
-    from lightning_lp.errors import UserError
-
     try:
         if command is None:
             command, args = _command(args)
         command(args)
-    except (UserError, MisconfigurationException, OSError) as error:  # OSError: a full disk, a forbidden folder
-        print(f"error: {error}", file=sys.stderr)
+    except Exception as error:
+        from lightning_lp.mistakes import mistake  # imports take seconds
+
+        if (sentence := mistake(error)) is None:
+            raise
+        print(f"error: {sentence}", file=sys.stderr)
         sys.exit(2)
 
 
