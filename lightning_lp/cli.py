@@ -5,7 +5,7 @@ import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import torch
 import yaml
@@ -85,12 +85,12 @@ class LinkPredictionCLI(LightningCLI):
         """Parses, and refuses what Lightning would do without a word or with a traceback."""
         given = sys.argv[1:] if args is None else list(args)
         if given and given[0] in self._subcommand_parsers:
-            options = self._subcommand_parsers[given[0]]
+            options = cast(Parser, self._subcommand_parsers[given[0]])
             for path in re.findall(r"--config[=\0]([^\0]+)", "\0".join(given)):
                 check_config(path, options._option_string_actions, options.linked)
         super().parse_arguments(parser, args)
         command = self.config["subcommand"]
-        _check_model(self.config[command].get("model", {}))
+        _check_sizes(self.config[command])
         path = self.config[command].get("ckpt_path")
         if command != "fit":  # the best model's file is of interest to a fit alone
             warnings.filterwarnings("ignore", message="The dirpath has changed")
@@ -123,13 +123,17 @@ class LinkPredictionCLI(LightningCLI):
         return path or None
 
 
-def _check_model(settings: Mapping[str, Any]) -> None:
-    """Refuses sizes and rates with which torch fails, or trains nothing, without naming the option."""
-    for name, value in settings.items():
+def _check_sizes(config: Mapping[str, Any]) -> None:
+    """Refuses what torch or Lightning fail at without naming the option, or do nothing with."""
+    for name, value in config.get("model", {}).items():
         if name.endswith("channels") and not 1 <= value < 2**20:
             raise UserError(f"--model.{name} {value}: 1 or more, and less than a million, wanted")
-        if name in ("lr", "weight_decay") and not (value > 0 or name == "weight_decay" and value == 0):
-            raise UserError(f"--model.{name} {value}: {'0 or more' if name == 'weight_decay' else 'more than 0'} wanted")
+        if name == "lr" and not value > 0:
+            raise UserError(f"--model.lr {value}: more than 0 wanted")
+    for name in ("check_val_every_n_epoch", "val_check_interval", "accumulate_grad_batches"):
+        value = config.get("trainer", {}).get(name)
+        if isinstance(value, int | float) and value <= 0:
+            raise UserError(f"--trainer.{name} {value}: more than 0 wanted")
 
 
 def _check_checkpoint(path: str, args: list[str]) -> None:

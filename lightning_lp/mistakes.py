@@ -137,6 +137,11 @@ def mistake(error: Exception) -> str | None:
     text = " ".join(str(error).split())
     if isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in text:
         return f"out of memory: lower --data.batch_size, --model.hidden_channels or other sizes ({text[:200]})"
+    if found := re.match(r"(\S+) does not have a deterministic implementation", text):
+        return (
+            f"--trainer.deterministic true: {found[1]} has no deterministic form on this device: "
+            "train on the CPU, or give --trainer.deterministic warn"
+        )
     if isinstance(error, ValueError | TypeError | RuntimeError) and _raised_by(error).startswith(_REFUSE):
         return f"a setting is refused: {text}"
     return None

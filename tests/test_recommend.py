@@ -251,9 +251,11 @@ def test_a_file_of_ratings_makes_a_new_user(recommender, capsys, checkpoint, tmp
     assert call(capsys, *options, file)[1] == call(capsys, *options, f"{first}, {second},{third}")[1]
     for text, problem in (
         ("movie\n1\n", "no column movieId"),
-        (f"movieId,rating\n{first},good\n", "row 1: rating 'good' is not a number"),
+        (f"movieId,rating\n{first},good\n", "line 2, column rating: 'good' found, a finite number"),
+        (f"movieId,rating\n{first},\n", "line 2, column rating: no rating"),
         (f"movieId,rating\n{first},2\n", "at least one liked movie"),
-        ("", "cannot be read"),
+        ("", "is empty"),
+        (f"movieId,rating\n{first},5,\n", "line 2: 2 fields wanted, 3 found"),  # never an index column
     ):
         file.write_text(text)
         status, out, err = call(capsys, *options, file, "--min-rating", 3)
@@ -377,7 +379,7 @@ def test_a_first_chunk_without_rows_decides_nothing(tmp_path, recommender):
         (["--like", "zzzz"], "no title holds these words"),
         (["--liked", "9001,nope"], "movie 'nope' is not one"),
         (["--liked", ","], "at least one liked movie"),
-        (["--liked", "missing.csv"], "--liked missing.csv cannot be read"),
+        (["--liked", "missing.csv"], "missing.csv not found"),
         (["--liked", "9001", "--min-rating", "3"], "--min-rating needs ratings"),
         (["--user", "1", "--min-rating", "3"], "--min-rating goes with --liked"),
         (["--user", "1", "--like", "x"], "not allowed with argument --user"),

@@ -27,10 +27,14 @@ def check_settings(hparams: Mapping[str, Any]) -> None:
     for name in ("num_val", "num_test"):
         require(0 <= hparams[name] < 1, name, "0 or more, and less than 1,")
     for name in ("split_seed", "seed"):
-        require(hparams[name] >= 0, name, "0 or more")
+        require(0 <= hparams[name] < 2**63, name, "0 or more, and less than 2^63,")
     require(0 <= hparams["disjoint_train_ratio"] < 1, "disjoint_train_ratio", "0 or more, and less than 1")
     hops = hparams["num_neighbors"]
-    require(len(hops) > 0 and all(n == -1 or 0 < n < _MAX_COUNT for n in hops), "num_neighbors", "a list of -1 or more than 0")
+    require(
+        len(hops) > 0 and all(n == -1 or 0 < n < _MAX_COUNT for n in hops),
+        "num_neighbors",
+        "a list of -1 or more than 0",
+    )
     names = [name for name in hparams if name.endswith("_column")]
     for name in names:
         require(hparams[name].strip() != "", name, "the name of a column")
