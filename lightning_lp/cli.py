@@ -5,10 +5,12 @@ import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn, cast
+from types import NoneType
+from typing import Any, NoReturn, cast, get_args
 
 import torch
 import yaml
+from jsonargparse import Namespace
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 
@@ -84,12 +86,13 @@ class LinkPredictionCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parses, and refuses what Lightning would do without a word or with a traceback."""
         given = sys.argv[1:] if args is None else list(args)
-        if given and given[0] in self._subcommand_parsers:
-            options = cast(Parser, self._subcommand_parsers[given[0]])
+        options = cast(Parser, self._subcommand_parsers.get(given[0]) if given else None)
+        if options is not None:
             for path in re.findall(r"--config[=\0]([^\0]+)", "\0".join(given)):
                 check_config(path, options._option_string_actions, options.linked)
         super().parse_arguments(parser, args)
         command = self.config["subcommand"]
+        _check_nulls(self.config[command], self._subcommand_parsers[command])
         _check_sizes(self.config[command])
         path = self.config[command].get("ckpt_path")
         if command != "fit":  # the best model's file is of interest to a fit alone
@@ -121,6 +124,15 @@ class LinkPredictionCLI(LightningCLI):
         checkpoint = self.trainer.checkpoint_callback
         path = checkpoint.best_model_path if isinstance(checkpoint, ModelCheckpoint) else ""
         return path or None
+
+
+def _check_nulls(config: Namespace, options: LightningArgumentParser) -> None:
+    """Refuses null where a value is wanted: the parser takes it for any type."""
+    for flag, action in options._option_string_actions.items():
+        kind = getattr(action, "_typehint", Any)
+        is_wanted = action.default is not None and kind is not Any and NoneType not in get_args(kind)
+        if is_wanted and config.get(action.dest, action.default) is None:
+            raise UserError(f"{flag} null: a value wanted; the default is {action.default}")
 
 
 def _check_sizes(config: Mapping[str, Any]) -> None:

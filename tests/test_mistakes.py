@@ -64,7 +64,7 @@ FLAGS = {
     "--trainer.val_check_interval=0": "--trainer.val_check_interval 0: more than 0 wanted",
     "--trainer.callbacks=Foo": "Foo",
     "--config=none.yaml": "none.yaml cannot be read (No such file or directory)",
-    "--early_stopping.monitor=val/aurok": "`val/aurok` which is not available",
+    "--early_stopping.monitor=val/aurok": "val/aurok",
 }
 
 
@@ -91,6 +91,8 @@ FILES = {
     "model:\n  num_layers: 5\n": "model.num_layers follows from data.num_neighbors",
     "data:\n  seed: 5\n": "data.seed follows from seed_everything",
     "data:\n": "data is 'None': settings by name wanted, such as data.root",
+    "data:\n  num_val: null\n": "--data.num_val null: a value wanted; the default is 0.1",
+    "early_stopping:\n  patience:\n": "--early_stopping.patience null: a value wanted",
     "data: 3\n": "data is '3': settings by name wanted",
     "- 1\n": "the file is '[1]': settings by name wanted",
     "": "the file is 'None'",
