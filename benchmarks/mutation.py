@@ -11,10 +11,12 @@ import ast
 import importlib
 import importlib.abc
 import importlib.machinery
+import importlib.util
 import os
 import random
 import signal
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -29,7 +31,7 @@ TARGETS = {
     "lightning_lp/topk.py": ["tests/test_recommend.py", "tests/test_export.py"],
     "lightning_lp/recommend.py": ["tests/test_recommend.py"],
 }
-HEAVY = "torch torch_geometric.loader pytorch_lightning torchmetrics pandas pyarrow.csv sklearn.metrics hypothesis"
+HEAVY = "torch torch_geometric.loader pytorch_lightning torchmetrics pandas pyarrow.csv sklearn.metrics"
 LIMIT = 60  # seconds for the tests of one mutant: one that loops for ever is noticed, too
 
 _SWAPS: dict[type, type] = {
@@ -151,7 +153,7 @@ class _Finder(importlib.abc.MetaPathFinder):
     def find_spec(self, fullname: str, path: object, target: object = None) -> object:
         if fullname != self.loader.name:
             return None
-        return importlib.machinery.ModuleSpec(fullname, self.loader, origin=self.loader.path)
+        return importlib.util.spec_from_file_location(fullname, self.loader.path, loader=self.loader)
 
 
 def notices(path: Path, tree: ast.Module, tests: list[str]) -> bool:
@@ -165,7 +167,7 @@ def notices(path: Path, tree: ast.Module, tests: list[str]) -> bool:
             sys.meta_path.insert(0, _Finder(_Mutant(name, str(path), tree)))
             import pytest
 
-            status = pytest.main(["-x", "-q", "-m", "not slow", "-p", "no:cacheprovider", "-p", "no:randomly", *tests])
+            status = pytest.main(["-x", "-q", "-m", "not slow", "-p", "no:cacheprovider", *tests])
         except BaseException:
             status = 1
         os._exit(int(status))
@@ -189,7 +191,7 @@ def main() -> None:
     options = parser.parse_args()
     os.chdir(ROOT)
     sys.path.insert(0, str(ROOT))
-    os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = os.devnull + "/none"
+    os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = tempfile.mkdtemp()  # failures of mutants are of no later use
     for module in HEAVY.split():
         importlib.import_module(module)
     end = time.monotonic() + 60 * options.minutes
