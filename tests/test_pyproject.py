@@ -25,7 +25,7 @@ def test_malicious_releases_are_out_of_bounds(malicious):
 
 def test_no_look_alikes_and_no_native_pyg():
     names = {normal(name) for name in WANTED | PINNED}
-    assert not {name for name in names if name.startswith(("pyg", "torch-s", "torch-cluster"))}
+    assert not {name for name in names if name.startswith(("pyg-", "torch-s", "torch-cluster"))}
 
 
 def test_every_requirement_is_bounded_below_and_pinned_within_its_bounds():
