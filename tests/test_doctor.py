@@ -43,6 +43,13 @@ def test_help(capsys):
     assert "whether this machine can train" in capsys.readouterr().out
 
 
+def test_help_of_all_commands_names_it(capsys):
+    with pytest.raises(SystemExit) as end:
+        run(args=["--help"])
+    assert end.value.code == 0
+    assert "see lightning-lp recommend|export|doctor --help" in capsys.readouterr().out
+
+
 def problem(lines: list[str]) -> str:
     (line,) = (line for line in lines if line.startswith("FIX  "))
     return line
