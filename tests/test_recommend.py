@@ -99,6 +99,25 @@ def test_nobody_is_given_a_movie_they_rated_and_everybody_all_that_are_left(reco
         assert recommender.recommend(user, k=5) == movies[:5]
 
 
+def test_lists_have_one_movie_or_more_and_ten_if_nothing_is_said(recommender):
+    user, movie = recommender.users.ids[0], recommender.movies.ids[0]
+    for ask in (
+        lambda k: recommender.recommend(user, k),
+        lambda k: recommender.recommend_new([movie], k),
+        lambda k: recommender.similar(movie, k),
+        lambda k: list(recommender.recommend_all(k)),
+    ):
+        with pytest.raises(UserError, match="k is 0: 1 or more wanted"):
+            ask(0)
+        assert len(ask(1)) == 1
+    assert len(recommender.recommend(user)) == len(recommender.similar(movie)) == 10
+
+
+def test_the_unknown_one_of_several_ids_is_named(recommender):
+    with pytest.raises(UserError, match="movie 'nope' is not one of the 60"):
+        recommender.recommend_new([recommender.movies.ids[0], recommender.movies.ids[1], "nope"])
+
+
 def test_a_user_who_rated_all_but_three_gets_three(recommender):
     assert sorted(ids(recommender.recommend(KEEN))) == sorted(ODD)
 
