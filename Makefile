@@ -1,5 +1,6 @@
 # make fit    sets up .venv and trains:  make fit ARGS="--data.root DIR --trainer.max_epochs 5"
 # make test   sets up .venv and runs every check and test
+# make coverage  all tests, and which lines of the package none of them runs
 # make quick  the checks and the everyday tests, for every save
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -9,7 +10,7 @@ BIN := $(VENV)/bin
 PIP := $(PYTHON) -m pip --python $(BIN)/python --disable-pip-version-check install --quiet --constraint constraints.txt
 TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
-.PHONY: fit test quick check clean
+.PHONY: fit test quick check coverage clean
 
 fit: $(VENV)/installed
 	$(BIN)/python scripts/fit.py $(ARGS)
@@ -19,6 +20,9 @@ test: check
 
 quick: check
 	$(TESTS) -m "not slow"
+
+coverage: $(VENV)/installed-dev
+	$(TESTS) --cov --cov-report term-missing:skip-covered --cov-fail-under 95
 
 check: $(VENV)/installed-dev
 	$(BIN)/ruff check
@@ -37,4 +41,4 @@ $(VENV)/installed-dev: pyproject.toml constraints.txt | $(BIN)/python
 	touch $@ $(VENV)/installed
 
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage*

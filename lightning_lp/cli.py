@@ -1,15 +1,16 @@
 """The command line: LightningCLI with this project's model, data, callbacks and defaults."""
 
-import difflib
 import re
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn
+from types import NoneType
+from typing import Any, NoReturn, cast, get_args
 
 import torch
 import yaml
+from jsonargparse import Namespace
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 
@@ -22,6 +23,7 @@ from lightning_lp.callbacks.samples import Samples
 from lightning_lp.callbacks.throughput import Throughput
 from lightning_lp.data.datamodule import MovieLensDataModule
 from lightning_lp.errors import UserError
+from lightning_lp.mistakes import check_config, explain
 from lightning_lp.model.module import LinkPredictionModule
 
 MONITOR = "val/ndcg@20"
@@ -30,14 +32,20 @@ MONITOR = "val/ndcg@20"
 class Parser(LightningArgumentParser):
     """Answers a wrong option with one sentence and the nearest right name, not with all names there are."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.linked: dict[str, str] = {}
+
+    def link_arguments(self, source: Any, target: str, *args: Any, **kwargs: Any) -> None:
+        """Links as jsonargparse does, and remembers what follows from what."""
+        super().link_arguments(source, target, *args, **kwargs)
+        self.linked[target] = str(source)
+
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Ends the program with status 2."""
         parser = getattr(ex, "subcommand_parser", None) or self
-        known = list(parser._option_string_actions)
-        for flag in re.findall(r"--[\w.]+", message):
-            if flag not in known and (near := difflib.get_close_matches(flag, known, n=1)):
-                message += f"; did you mean {near[0]}?"
-        print(f"error: {message}\nall options: {parser.prog.replace(' [options]', '')} --help", file=sys.stderr)
+        options = f"all options: {parser.prog.replace(' [options]', '')} --help"
+        print(f"error: {explain(message, parser._option_string_actions)}\n{options}", file=sys.stderr)
         sys.exit(2)
 
 
@@ -77,15 +85,22 @@ class LinkPredictionCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parses, and refuses what Lightning would do without a word or with a traceback."""
+        given = sys.argv[1:] if args is None else list(args)
+        options = cast(Parser, self._subcommand_parsers.get(given[0]) if given else None)
+        if options is not None:
+            for path in re.findall(r"--config[=\0]([^\0]+)", "\0".join(given)):
+                check_config(path, options._option_string_actions, options.linked)
         super().parse_arguments(parser, args)
         command = self.config["subcommand"]
+        _check_nulls(self.config[command], self._subcommand_parsers[command])
+        _check_sizes(self.config[command])
         path = self.config[command].get("ckpt_path")
         if command != "fit":  # the best model's file is of interest to a fit alone
             warnings.filterwarnings("ignore", message="The dirpath has changed")
         if path is None and command != "fit":
             raise UserError(f"{command} needs a trained model: give --ckpt_path FILE")
         if path not in (None, "best", "last", "hpc"):
-            _check_checkpoint(path, sys.argv[1:] if args is None else list(args))
+            _check_checkpoint(path, given)
 
     def after_fit(self) -> None:
         """Validates the best checkpoint."""
@@ -109,6 +124,23 @@ class LinkPredictionCLI(LightningCLI):
         checkpoint = self.trainer.checkpoint_callback
         path = checkpoint.best_model_path if isinstance(checkpoint, ModelCheckpoint) else ""
         return path or None
+
+
+def _check_nulls(config: Namespace, options: LightningArgumentParser) -> None:
+    """Refuses null where a value is wanted: the parser takes it for any type."""
+    for flag, action in options._option_string_actions.items():
+        kind = getattr(action, "_typehint", Any)
+        is_wanted = action.default is not None and kind is not Any and NoneType not in get_args(kind)
+        if is_wanted and config.get(action.dest, action.default) is None:
+            raise UserError(f"{flag} null: a value wanted; the default is {action.default}")
+
+
+def _check_sizes(config: Mapping[str, Any]) -> None:
+    """Refuses what torch or Lightning fail at without naming the option, or do nothing with."""
+    for name in ("check_val_every_n_epoch", "val_check_interval", "accumulate_grad_batches"):
+        value = config.get("trainer", {}).get(name)
+        if isinstance(value, int | float) and value <= 0:
+            raise UserError(f"--trainer.{name} {value}: more than 0 wanted")
 
 
 def _check_checkpoint(path: str, args: list[str]) -> None:

@@ -1,14 +1,18 @@
 """The commands that need no training: ``recommend`` and ``export``."""
 
 import argparse
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-import pandas as pd
+import numpy as np
 from rich.console import Console
 from rich.progress import track
 
+from lightning_lp.data.delimited import read_delimited
+from lightning_lp.data.layouts import STANDARD
+from lightning_lp.data.values import read_ratings
 from lightning_lp.errors import UserError
 
 if TYPE_CHECKING:
@@ -37,6 +41,8 @@ def recommend(args: Sequence[str] | None = None) -> None:
         raise UserError(f"--k {options.k}: 1 or more wanted")
     if options.all_users != (options.out is not None):
         raise UserError("--all-users and --out FILE.parquet|csv go together: give both, or neither")
+    if options.min_rating is not None and math.isnan(options.min_rating):
+        raise UserError("--min-rating nan: a number wanted")
     if options.min_rating is not None and options.liked is None:
         raise UserError("--min-rating goes with --liked FILE.csv: give both, or neither")
 
@@ -132,17 +138,13 @@ def _history(liked: str, min_rating: float | None) -> tuple[list[str], list[str]
             raise UserError("--min-rating needs ratings: give a CSV file with --liked")
         ids = [text for part in liked.split(",") if (text := part.strip())]
         return ids, ids
-    try:
-        table = pd.read_csv(liked, dtype=str, keep_default_na=False, encoding="utf-8-sig", skipinitialspace=True)
-    except (OSError, ValueError) as error:
-        raise UserError(f"--liked {liked} cannot be read: {error}") from error
-    wanted = ["movieId"] if min_rating is None else ["movieId", "rating"]
-    if missing := [name for name in wanted if name not in table]:
-        raise UserError(f"--liked {liked} has no column {missing[0]} (found: {', '.join(map(str, table.columns))})")
+    names = {"movie": STANDARD.movie} if min_rating is None else {"movie": STANDARD.movie, "rating": STANDARD.rating}
+    file = read_delimited(Path(liked), names, required=frozenset(names), typed=False, renamable=False)
+    seen = file.texts("movie").tolist()
     if min_rating is None:
-        return table["movieId"].tolist(), table["movieId"].tolist()
-    rating = pd.to_numeric(table["rating"], errors="coerce")
-    if rating.isna().any():
-        row = int(rating.isna().to_numpy().argmax())
-        raise UserError(f"--liked {liked} row {row + 1}: rating {table['rating'][row]!r} is not a number")
-    return table["movieId"][rating >= min_rating].tolist(), table["movieId"].tolist()
+        return seen, seen
+    rating = read_ratings(file)
+    if np.isnan(rating).any():
+        place = file.place(int(np.isnan(rating).argmax()), "rating")
+        raise UserError(f"{place}: no rating, and --min-rating needs one: fill it in, or remove the row")
+    return [movie for movie, value in zip(seen, rating, strict=True) if value >= min_rating], seen

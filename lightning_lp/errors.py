@@ -1,5 +1,7 @@
 """The one exception that stands for a user's mistake."""
 
+_LONGEST = 1200
+
 
 class UserError(Exception):
     """Something that the user can put right: a file, a column, a value or a setting.
@@ -7,3 +9,7 @@ class UserError(Exception):
     Its text is one clear sentence or two: where it is, what was found, what was wanted and what to do.
     The command line prints it without a traceback and exits with status 2.
     """
+
+    def __init__(self, text: str) -> None:
+        line = " ".join(text.splitlines())  # what a file held may hold line breaks, or be a whole book
+        super().__init__(line if len(line) <= _LONGEST else f"{line[: _LONGEST - 300]} ... {line[-300:]}")

@@ -16,6 +16,7 @@ from lightning_lp.commands import export
 from lightning_lp.data.synthetic import write_movielens
 from lightning_lp.export import write_export
 from lightning_lp.recommend import Recommender
+from lightning_lp.topk import TopK
 from tests.graphs import sage_module
 from tests.journeys import fit
 
@@ -64,6 +65,20 @@ def test_numpy_alone_gives_the_same_lists(recommender, exported):
     for user in users:
         expected = [[*movie[:3], list(movie.genres), movie.score] for movie in recommender.recommend(user, k=12)]
         assert found[str(user)] == expected
+
+
+def test_the_class_itself_gives_the_same_lists(recommender, exported):
+    top = TopK(exported)
+    for user in recommender.users.ids.tolist():
+        found = [(*movie[:3], tuple(movie.genres), movie.score) for movie in top.recommend(str(user), k=12)]
+        assert found == [tuple(movie) for movie in recommender.recommend(user, k=12)]
+    user = max(recommender.users.ids.tolist(), key=lambda one: len(top.recommend(one, k=60)))
+    assert len(top.recommend(user)) == 10
+    assert len(top.recommend(user, k=1)) == 1
+    with pytest.raises(ValueError, match="k is 0: give 1 or more"):
+        top.recommend(user, k=0)
+    with pytest.raises(ValueError, match="user 'nobody' is unknown"):
+        top.recommend("nobody")
 
 
 def test_ids_that_are_text_and_genres_that_are_none(tmp_path):

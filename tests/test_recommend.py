@@ -102,6 +102,25 @@ def test_nobody_is_given_a_movie_they_rated_and_everybody_all_that_are_left(reco
         assert recommender.recommend(user, k=5) == movies[:5]
 
 
+def test_lists_have_one_movie_or_more_and_ten_if_nothing_is_said(recommender):
+    user, movie = recommender.users.ids[0], recommender.movies.ids[0]
+    for ask in (
+        lambda k: recommender.recommend(user, k),
+        lambda k: recommender.recommend_new([movie], k),
+        lambda k: recommender.similar(movie, k),
+        lambda k: list(recommender.recommend_all(k)),
+    ):
+        with pytest.raises(UserError, match="k is 0: 1 or more wanted"):
+            ask(0)
+        assert len(ask(1)) == 1
+    assert len(recommender.recommend(user)) == len(recommender.similar(movie)) == 10
+
+
+def test_the_unknown_one_of_several_ids_is_named(recommender):
+    with pytest.raises(UserError, match="movie 'nope' is not one of the 60"):
+        recommender.recommend_new([recommender.movies.ids[0], recommender.movies.ids[1], "nope"])
+
+
 def test_a_user_who_rated_all_but_three_gets_three(recommender):
     assert sorted(ids(recommender.recommend(KEEN))) == sorted(ODD)
 
@@ -261,9 +280,11 @@ def test_a_file_of_ratings_makes_a_new_user(recommender, capsys, checkpoint, tmp
     assert call(capsys, *options, file)[1] == call(capsys, *options, f"{first}, {second},{third}")[1]
     for text, problem in (
         ("movie\n1\n", "no column movieId"),
-        (f"movieId,rating\n{first},good\n", "row 1: rating 'good' is not a number"),
+        (f"movieId,rating\n{first},good\n", "line 2, column rating: 'good' found, a finite number"),
+        (f"movieId,rating\n{first},\n", "line 2, column rating: no rating"),
         (f"movieId,rating\n{first},2\n", "at least one liked movie"),
-        ("", "cannot be read"),
+        ("", "is empty"),
+        (f"movieId,rating\n{first},5,\n", "line 2: 2 fields wanted, 3 found"),  # never an index column
     ):
         file.write_text(text)
         status, out, err = call(capsys, *options, file, "--min-rating", 3)
@@ -387,7 +408,7 @@ def test_a_first_chunk_without_rows_decides_nothing(tmp_path, recommender):
         (["--like", "zzzz"], "no title holds these words"),
         (["--liked", "9001,nope"], "movie 'nope' is not one"),
         (["--liked", ","], "at least one liked movie"),
-        (["--liked", "missing.csv"], "--liked missing.csv cannot be read"),
+        (["--liked", "missing.csv"], "missing.csv not found"),
         (["--liked", "9001", "--min-rating", "3"], "--min-rating needs ratings"),
         (["--user", "1", "--min-rating", "3"], "--min-rating goes with --liked"),
         (["--user", "1", "--like", "x"], "not allowed with argument --user"),

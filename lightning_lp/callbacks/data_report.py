@@ -54,15 +54,21 @@ class DataReport(Callback):
 
 
 def data_summary(data: MovieLensDataModule) -> str:
-    """One or two lines: what was read from where, and what was left out."""
-    graph = data.graph
+    """What was read from where, and for each of the files how many rows were kept and left out, and why."""
+    graph, tables = data.graph, data.tables
     lines = [
         f"{data.dataset_name}: {len(graph.users):,} users, {len(graph.movies):,} movies, "
         f"{graph.data[RATES].num_edges:,} links, {len(graph.vocabulary)} genre columns ({data.root})"
     ]
-    left_out = {**data.tables.dropped, **data.tables.movies_dropped, **data.below_min_rating}
-    if left_out:
-        lines.append("left out: " + ", ".join(f"{count:,} {reason}" for reason, count in left_out.items()))
+    for rows, read, dropped in (
+        ("rating rows", tables.rows_read, tables.dropped | data.below_min_rating),
+        ("movie rows", tables.movie_rows_read, tables.movies_dropped),
+    ):
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in dropped.items())
+        left_out = sum(dropped.values())
+        lines.append(
+            f"{read:,} {rows} read: {read - left_out:,} kept, {left_out:,} left out" + f" ({reasons})" * bool(reasons)
+        )
     return "\n".join(lines)
 
 

@@ -109,6 +109,8 @@ def describe(data: MovieLensDataModule) -> dict[str, Any]:
             "fingerprint": graph.fingerprint,
             "rows_read": data.tables.rows_read,
             "dropped": data.tables.dropped | data.below_min_rating,
+            "movie_rows_read": data.tables.movie_rows_read,
+            "movies_dropped": data.tables.movies_dropped,
         },
         "split": {
             "strategy": data.hparams["split"],

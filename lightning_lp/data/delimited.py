@@ -106,6 +106,7 @@ def read_delimited(
     fallback: Mapping[str, str] = MappingProxyType({}),
     dialect: Dialect = CSV,
     typed: bool = True,
+    renamable: bool = True,
 ) -> DelimitedTable:
     """Read some columns of a file.
 
@@ -117,6 +118,7 @@ def read_delimited(
         dialect: how the file is written.
         typed: read ids and times as int64 and ratings as float64 where every value allows it;
             otherwise everything stays text.
+        renamable: whether there are options that name the columns.
 
     Raises:
         UserError: the file cannot be read, lacks a column or has a malformed row.
@@ -131,7 +133,7 @@ def read_delimited(
         found = tuple(name.strip() for name in header[2])
     second = {c: n for c, n in fallback.items() if names[c] not in found and n in found}
     names = {**names, **second}
-    positions = _positions(path, found, names, required)
+    positions = _positions(path, found, names, required, renamable=renamable)
     columns = {column: pa.chunked_array([], pa.string()) for column in positions}
     if next(records, None) is not None:
         columns = _read_checked(source, found, positions, typed=typed)
@@ -140,7 +142,7 @@ def read_delimited(
 
 
 def _positions(
-    path: Path, found: tuple[str, ...], names: Mapping[str, str], required: frozenset[str]
+    path: Path, found: tuple[str, ...], names: Mapping[str, str], required: frozenset[str], *, renamable: bool
 ) -> dict[str, int]:
     """Where the wanted columns stand; optional ones may be absent."""
     listed = " ".join(", ".join(found).split())
@@ -150,18 +152,18 @@ def _positions(
     missing = [c for c, n in names.items() if n not in found and (c in required or n.lower() in lower)]
     if missing:
         absent = " and no column ".join(names[column] for column in missing)
-        hint = _header_hint(found, {column: names[column] for column in missing})
+        hint = _header_hint(found, {column: names[column] for column in missing}, renamable=renamable)
         raise UserError(f"{path} line 1: no column {absent} ({shown}). {hint}")
     for column, name in names.items():
         if found.count(name) > 1:
             raise UserError(
                 f"{path} line 1: {found.count(name)} columns are called {name}, one is wanted ({shown}). "
-                f"Rename the others, or name the right one with --data.{column}_column."
+                f"Rename the others{f', or name the right one with --data.{column}_column' if renamable else ''}."
             )
     return {column: found.index(name) for column, name in names.items() if name in found}
 
 
-def _header_hint(found: tuple[str, ...], missing: Mapping[str, str]) -> str:
+def _header_hint(found: tuple[str, ...], missing: Mapping[str, str], *, renamable: bool) -> str:
     """What most likely went wrong with a header that lacks names, and the remedy."""
     text = ",".join(found)
     if text.startswith("<"):
@@ -173,6 +175,8 @@ def _header_hint(found: tuple[str, ...], missing: Mapping[str, str]) -> str:
             return f"Its fields seem to be separated by {spoken}: save it with ',' and a header line."
     if {name.lower() for name in missing.values()} <= {name.lower() for name in found}:
         return "The names differ only in upper and lower case: write them as wanted."
+    if not renamable:
+        return "Rename the column."
     options = " and ".join(f"--data.{column}_column" for column in missing)
     return f"If the file has another name for it, give that with {options}."
 

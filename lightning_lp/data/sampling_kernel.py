@@ -157,6 +157,7 @@ def sample_hop(
         degree = colptr[node + 1] - colptr[node]
         capacity += degree if fan_out < 0 else min(degree, fan_out)
     edge, col = np.empty(capacity, np.int64), np.empty(capacity, np.int64)
+    fan_out = min(fan_out, len(order))  # no node has more neighbours
     swapped = np.empty(max(fan_out, 0), np.int64)
     n = 0
     for i in range(len(frontier)):

@@ -31,7 +31,8 @@ class Tables:
             sorted by both.
         rows_read: data rows of the ratings' file.
         dropped: reason -> rating rows left out; ``rows_read == len(ratings) + sum(dropped.values())``.
-        movies_dropped: reason -> movie rows left out.
+        movie_rows_read: data rows of the movies' file.
+        movies_dropped: reason -> movie rows left out; ``movie_rows_read == len(movies) + sum(...)``.
         time_problem: why ``time`` is absent, the sentence to raise when it is needed.
     """
 
@@ -40,6 +41,7 @@ class Tables:
     ratings: pd.DataFrame
     rows_read: int
     dropped: dict[str, int]
+    movie_rows_read: int
     movies_dropped: dict[str, int]
     time_problem: str | None
 
@@ -91,6 +93,7 @@ def read_tables(root: Path | str, columns: Columns = STANDARD) -> Tables:
         ratings=ratings,
         rows_read=ratings_file.rows,
         dropped=dropped,
+        movie_rows_read=movies_file.rows,
         movies_dropped=movies_dropped,
         time_problem=time_problem,
     )

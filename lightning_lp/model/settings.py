@@ -1,5 +1,6 @@
 """Refuses settings of the model that cannot be right."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,9 +26,11 @@ def check_model(hparams: Mapping[str, Any]) -> None:
         "losses",
         f"a weight above 0 for one or more of {known}",
     )
-    for name in ("hidden_channels", "lr", "temperature"):
-        require(hparams[name] > 0, name, "more than 0")
-    for name in ("spectral_channels", "spectral_weight", "spectral_l2", "weight_decay", "user_exponent"):
+    for name, least in (("hidden_channels", 1), ("spectral_channels", 0)):
+        require(least <= hparams[name] < 2**20, name, f"{least} or more, and less than a million,")
+    for name in ("lr", "temperature"):
+        require(0 < hparams[name] < math.inf, name, "more than 0")
+    for name in ("spectral_weight", "spectral_l2", "weight_decay", "user_exponent"):
         require(hparams[name] >= 0, name, "0 or more")
     require(0 <= hparams["dropout"] < 1, "dropout", "0 or more, and less than 1")
     if hparams["encoder"] == "history" and hparams["num_layers"] != 1:

@@ -53,6 +53,8 @@ def test_laws_hold_for_every_strategy(data, strategy, disjoint, seed):
         assert pairs(held_out(graph)).isdisjoint(pairs(graph[RATES].edge_index))
     for graph in (split.train, split.val, split.test):
         assert pairs(graph[REV_RATES].edge_index.flip(0)) == pairs(graph[RATES].edge_index)
+        messages = graph[RATES].edge_index.t().tolist()
+        assert messages == sorted(messages)
     # Non-links are true ones of the whole graph, distinct over both parts, as many as asked for.
     negatives = [non_links(split.val), non_links(split.test)]
     assert [n.size(1) for n in negatives] == [int(0.5 * len(part)) for part in (val, test)]
@@ -65,6 +67,11 @@ def test_same_settings_same_split_whatever_the_global_state(data, strategy, seed
     first = try_split(data, strategy, neg_sampling_ratio=0.5, seed=seed)
     torch.rand(3), np.random.random(3)
     assert split_links(data, strategy, neg_sampling_ratio=0.5, seed=seed).fingerprint == first.fingerprint
+
+
+def test_one_link_is_enough_to_score():
+    split = split_links(make_graph(random_links(9, 9, 40, seed=0), 9, 9), disjoint_train_ratio=1 / 32)
+    assert (split.train[RATES].edge_label_index.size(1), split.train[RATES].num_edges) == (1, 31)
 
 
 def test_the_fingerprint_tells_splits_apart():
@@ -144,6 +151,7 @@ def test_every_non_link_can_be_drawn():
         (40, {"num_val": -0.1}, "at least 0"),
         (95, {}, "only 5 have none"),
         (40, {"disjoint_train_ratio": 0.01}, "leaves none to score"),
+        (40, {"disjoint_train_ratio": 1.0}, "leaves none to carry messages"),
         (40, {"neg_sampling_ratio": 0.1}, "eval_neg_sampling_ratio"),
     ],
 )

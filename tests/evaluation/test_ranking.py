@@ -164,3 +164,10 @@ def test_users_are_scored_in_chunks_of_bounded_size(monkeypatch):
 
     rank_users(make_task(torch.full((10, 30), HELD_OUT)), score)
     assert sizes == [3, 3, 3, 1]
+
+
+def test_a_user_with_two_unseen_movies_among_many_equal_scores():
+    seen = torch.tensor([movie for movie in range(200) if movie not in (150, 160)])
+    lists = top_k(torch.zeros(8, 200), torch.stack([torch.zeros_like(seen), seen]), 20)
+    assert lists[0].tolist() == [150, 160] + [200] * 18
+    assert all(row.tolist() == list(range(20)) for row in lists[1:])

@@ -1,0 +1,178 @@
+import contextlib
+import io
+import math
+import re
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from lightning_lp.__main__ import run
+from lightning_lp.data.synthetic import write_movielens
+from tests.journeys import QUIET, results, run_folders
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data") / "movies"
+    write_movielens(folder, num_users=12, num_movies=20, num_ratings=120, seed=0)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def call(*args: str) -> tuple[int, str]:
+    """Exit status and what stands after ``error: ``."""
+    err = io.StringIO()
+    with contextlib.redirect_stderr(err), contextlib.redirect_stdout(io.StringIO()):
+        try:
+            run(args=args)
+        except SystemExit as end:
+            lines = [line for line in err.getvalue().splitlines() if line.startswith("error: ")]
+            assert len(lines) == 1, err.getvalue()
+            return int(end.code or 0), lines[0].removeprefix("error: ")
+    return 0, ""
+
+
+FLAGS = {
+    "--batch_size=3": "did you mean --data.batch_size?",
+    "--lr=3": "did you mean --model.lr?",
+    "--epochs=3": "did you mean --trainer.max_epochs?",
+    "--trainer.epochs=3": "did you mean --trainer.max_epochs?",
+    "--data.num_neighbours=[1]": "did you mean --data.num_neighbors?",
+    "--data.split=tempral": "one of random, temporal, leave_last_out wanted; did you mean temporal?",
+    "--data.num_val=nan": "--data.num_val nan: a finite number wanted",
+    "--data.num_val=1.5": "--data.num_val 1.5: 0 or more, and less than 1",
+    "--data.min_rating=x": "--data.min_rating x: a finite number or null wanted",
+    "--data.num_neighbors=20,10": "--data.num_neighbors 20,10: a list such as [1,2] wanted",
+    "--data.num_workers=100000000": "--data.num_workers 100000000: 0 to 256 wanted",
+    "--data.batch_size=100000000000000000000": "1 or more, and less than 2^31",
+    "--data.user_column=movieId": "--data.user_column movieId: another column than --data.movie_column has wanted",
+    "--data.user_column= ": "the name of a column wanted",
+    "--data.split_seed=-1": "--data.split_seed -1: 0 or more",
+    "--seed_everything=-1": "a setting is refused: -1 is not in bounds",
+    "--model.hidden_channels=0": "--model.hidden_channels 0: 1 or more",
+    "--model.lr=-1": "--model.lr -1.0: more than 0 wanted",
+    "--model.num_layers=3": "data.num_neighbors",
+    "--trainer.accelerator=tpuu": "invalid accelerator name",
+    "--trainer.val_check_interval=0": "--trainer.val_check_interval 0: more than 0 wanted",
+    "--trainer.callbacks=Foo": "Foo",
+    "--config=none.yaml": "none.yaml cannot be read (No such file or directory)",
+    "--early_stopping.monitor=val/aurok": "val/aurok",
+}
+
+
+@pytest.mark.parametrize("flag", FLAGS)
+def test_wrong_flags(flag, root):
+    status, error = call(
+        "fit", f"--data.root={root}", "--trainer.max_epochs=1", "--trainer.log_every_n_steps=1", *QUIET, flag
+    )
+    assert status == 2
+    assert FLAGS[flag] in error
+
+
+FILES = {
+    "data:\n  btach_size: 3\n": "there is no setting data.btach_size; did you mean data.batch_size?",
+    "trainer:\n  max_epochss: 3\n": "did you mean trainer.max_epochs?",
+    "dta:\n  batch_size: 3\n": "there is no setting dta",
+    "batch_size: 3\n": "did you mean data.batch_size?",
+    "checkpoint:\n  monitr: a\n": "did you mean checkpoint.monitor?",
+    "fit:\n  data:\n    batch_size: 3\n": "there is no setting fit",
+    "data:\n  split: randm\n": "did you mean random?",
+    "data:\n  batch_size: three\n": "--data.batch_size three: a whole number wanted",
+    "data:\n  batch_size: 3\n  batch_size: 4\n": "line 3: this is not YAML that can be used: batch_size is given twice",
+    "data:\n  batch_size: 3\ndata:\n  split: random\n": "data is given twice",
+    "model:\n  num_layers: 5\n": "model.num_layers follows from data.num_neighbors",
+    "data:\n  seed: 5\n": "data.seed follows from seed_everything",
+    "data:\n": "data is 'None': settings by name wanted, such as data.root",
+    "data:\n  num_val: null\n": "--data.num_val null: a value wanted; the default is 0.1",
+    "early_stopping:\n  patience:\n": "--early_stopping.patience null: a value wanted",
+    "data: 3\n": "data is '3': settings by name wanted",
+    "- 1\n": "the file is '[1]': settings by name wanted",
+    "": "the file is 'None'",
+    "data:\n\tbatch_size: 3\n": "line 2: this is not YAML",
+    "data: {batch_size: 3": "this is not YAML",
+    "? {}\n": "a name is no text",
+    "a: 2001-99-99\n": "this is not YAML",
+    "\udcff": "this is not YAML that can be used: 'utf-8' codec",
+}
+
+
+@pytest.mark.parametrize("text", FILES)
+def test_wrong_files(text, root):
+    Path("my.yaml").write_text(text, errors="surrogateescape")
+    status, error = call("fit", f"--data.root={root}", "--config", "my.yaml")
+    assert status == 2
+    assert FILES[text] in error
+    assert not Path("lightning_logs").exists()
+
+
+def test_a_fault_of_the_program_keeps_its_traceback():
+    def broken(args: object) -> None:
+        raise ValueError("a fault")
+
+    with pytest.raises(ValueError, match="a fault"):
+        run(broken, [])
+
+
+def test_out_of_memory_says_what_to_lower(capsys):
+    def hungry(args: object) -> None:
+        raise MemoryError("Unable to allocate 9 EiB")
+
+    with pytest.raises(SystemExit):
+        run(hungry, [])
+    assert "error: out of memory: lower --data.batch_size" in capsys.readouterr().err
+
+
+# Any flag with any value
+
+OPTIONS = re.findall(
+    r"\S+",
+    """
+    data.num_val data.num_test data.min_rating data.disjoint_train_ratio data.neg_sampling_ratio
+    data.batch_size data.eval_neg_sampling_ratio data.eval_batch_size data.num_neighbors
+    data.eval_num_neighbors data.split_seed data.split data.user_column data.rating_column data.root
+    data.dataset data data.nme model model.hidden_channels model.lr model.weight_decay seed_everything
+    ranking.every_n_epochs checkpoint.monitor checkpoint.mode checkpoint.save_top_k checkpoint.filename
+    checkpoint.every_n_epochs early_stopping.monitor early_stopping.patience early_stopping.mode
+    early_stopping.min_delta trainer.limit_train_batches trainer.limit_val_batches trainer.overfit_batches
+    trainer.precision trainer.val_check_interval trainer.check_val_every_n_epoch
+    trainer.accumulate_grad_batches trainer.gradient_clip_val trainer.deterministic trainer.log_every_n_steps
+    trainer.num_sanity_val_steps trainer.enable_checkpointing trainer.detect_anomaly trainer.accelerator
+    trainer.inference_mode
+    """,
+)
+VALUES = ["0", "1", "-1", "3", "0.5", "1.0", "-0.1", "1e9", "9" * 25, "nan", "inf", "true", "null", "[1]", "[2,2]"]
+VALUES += ["[]", "{}", "x", "", " ", "val/loss", "min", "cpu", "bf16-mixed", "temporal", "movieId", "a/b", "{epoch}"]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of Lightning's, about settings that are odd and allowed
+@settings(max_examples=100, deadline=timedelta(seconds=30), database=None, suppress_health_check=list(HealthCheck))
+@given(st.dictionaries(st.sampled_from(OPTIONS), st.sampled_from(VALUES), min_size=1, max_size=2), st.booleans())
+def test_any_flag_with_any_value(root, given, as_yaml):
+    flags = [f"--{name}={value}" for name, value in given.items()]
+    if as_yaml:
+        lines = [f"{name.replace('.', ': {', 1)}: {value}{'}' * ('.' in name)}" for name, value in given.items()]
+        Path("my.yaml").write_text("\n".join(lines) + "\n")
+        flags = ["--config=my.yaml"]
+    known = set(run_folders()) if Path("lightning_logs").exists() else set()
+    root_flag = [] if "data.root" in given or "data.dataset" in given else [f"--data.root={root}"]
+    status, error = call("fit", *root_flag, "--trainer.max_epochs=1", "--data.cache_dir=cache", *QUIET, *flags)
+    assert status in (0, 2)
+    if status == 2:
+        assert error
+        return
+    for folder in set(run_folders()) - known:
+        found = results(folder)
+        assert found["dataset"]["rows_read"] == found["dataset"]["links"] + sum(found["dataset"]["dropped"].values())
+        for name, value in found.get("validation", {}).items():
+            assert math.isfinite(value), name
+            assert value >= 0, name
+            assert value <= 1 or name.startswith(("loss", "novelty")), name
