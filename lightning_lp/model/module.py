@@ -9,11 +9,11 @@ from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor
 from torch_geometric.data import HeteroData
 from torchmetrics import MeanMetric, MetricCollection
-from torchmetrics.classification import BinaryAUROC, BinaryAveragePrecision
 
 from lightning_lp.data.schema import MOVIE, RATES, USER
 from lightning_lp.model.classifier import DotProductClassifier
 from lightning_lp.model.encoder import HeteroEncoder
+from lightning_lp.model.metrics import Auroc, AveragePrecision
 
 
 class LinkPredictionModule(pl.LightningModule):
@@ -46,7 +46,7 @@ class LinkPredictionModule(pl.LightningModule):
         self.save_hyperparameters(logger=False)
         self.encoder = HeteroEncoder(num_users, num_movies, num_features, hidden_channels, num_layers)
         self.classifier = DotProductClassifier()
-        metrics = MetricCollection({"auroc": BinaryAUROC(), "average_precision": BinaryAveragePrecision()})
+        metrics = MetricCollection({"auroc": Auroc(), "average_precision": AveragePrecision()})
         self.val_metrics = metrics.clone(prefix="val/")
         self.test_metrics = metrics.clone(prefix="test/")
         self.val_loss, self.test_loss = MeanMetric(), MeanMetric()
