@@ -23,14 +23,19 @@ def read_checkpoint(path: Path | str) -> dict[str, Any]:
         UserError: the file is damaged, not a checkpoint of ``lightning_lp``, or holds code.
     """
     try:
-        checkpoint = torch.load(path, weights_only=True, map_location="cpu")
-        missing = [part for part in PARTS if part not in checkpoint]
+        with open(path, "rb"):
+            pass
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
+    try:
+        checkpoint = torch.load(path, weights_only=True, map_location="cpu")
+        missing = [part for part in PARTS if part not in checkpoint]
     except Exception as error:  # torch.load raises whatever the bytes lead it to
         raise UserError(f"{path} is not a checkpoint of lightning_lp, or is damaged: give another") from error
     if missing:
-        raise UserError(f"{path} is not a checkpoint of lightning_lp: it has no {missing[0]}; give another")
+        raise UserError(
+            f"{path} is not a checkpoint of lightning_lp, or is damaged: it has no {missing[0]}; give another"
+        )
     found: dict[str, Any] = checkpoint
     return found
 

@@ -92,7 +92,7 @@ class LinkPredictionCLI(LightningCLI):
         if path is None and command != "fit":
             raise UserError(f"{command} needs a trained model: give --ckpt_path FILE")
         if path is not None:
-            _check_checkpoint(path, list(args))
+            _check_checkpoint(path, list(args or []))
             if command == "fit":
                 resume.run_of(Path(path))
                 warnings.filterwarnings("ignore", message="Checkpoint directory .* exists")  # it is the run's own

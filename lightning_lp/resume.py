@@ -66,7 +66,7 @@ def newest_readable(run: Path) -> Path:
             if file.name != LAST:
                 print(f"warning: no readable {LAST} in {file.parent}: going on from {file.name}", file=sys.stderr)
             return file
-    raise UserError(f"{run / 'checkpoints'} holds no readable checkpoint: train anew, with --config {run / CONFIG_FILE}")
+    raise UserError(f"{run} holds no readable checkpoint: train anew, with --config {run / CONFIG_FILE}")
 
 
 def logs_folder(args: Sequence[str]) -> Path:

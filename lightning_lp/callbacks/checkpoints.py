@@ -99,7 +99,8 @@ class RunCheckpoint(ModelCheckpoint):
         return bool(late or batch_idx == 0 or (self._steps > 0 and trainer.global_step % self._steps == 0))
 
     def _write_last(self, trainer: pl.Trainer) -> None:
-        if self.save_last and not trainer.fast_dev_run and trainer.global_step != self._saved_step:
+        dry = getattr(trainer, "fast_dev_run", False)
+        if self.save_last and not dry and trainer.global_step != self._saved_step:
             self.last_model_path = os.path.join(self.dirpath or "", LAST)
             trainer.save_checkpoint(self.last_model_path, self.save_weights_only)
             self._saved_at, self._saved_step = time.monotonic(), trainer.global_step

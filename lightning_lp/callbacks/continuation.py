@@ -132,7 +132,7 @@ def set_random_state(state: dict[str, Any]) -> None:
 
 def _sums(trainer: pl.Trainer) -> dict[str, Any]:
     """Sum and weight of each mean over the epoch that is under way."""
-    epochs = trainer.fit_loop.epoch_progress.current
+    epochs: Any = trainer.fit_loop.epoch_progress.current
     if epochs.processed == epochs.ready:
         return {}
     return {

@@ -4,6 +4,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.trainer.states import TrainerFn
 from pytorch_lightning.utilities import rank_zero_only
 from rich import box
 from rich.console import Console
@@ -46,6 +47,8 @@ class DataReport(Callback):
         console = Console()
         console.print(summary, markup=False, highlight=False, soft_wrap=True)
         console.print(table)
+        if trainer.state.fn == TrainerFn.FITTING and trainer.ckpt_path:
+            return  # a continued run has logged it already
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
                 lines = [SPLIT_COLUMNS, ("---",) * len(SPLIT_COLUMNS), *rows]

@@ -35,8 +35,8 @@ class FiniteNumbers(Callback):
             UserError: it is not finite.
         """
         if not torch.isfinite(loss):
-            where = f"step {trainer.global_step} (epoch {trainer.current_epoch}), in the batch with {self._links(trainer)}"
-            _stop(trainer, f"the training loss is {float(loss)} at {where}")
+            where = f"step {trainer.global_step} (epoch {trainer.current_epoch})"
+            _stop(trainer, f"the training loss is {float(loss)} at {where}, in the batch with {self._links(trainer)}")
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
         """Lets the batch go."""
@@ -48,7 +48,7 @@ class FiniteNumbers(Callback):
         Raises:
             UserError: the loss is not finite, or one of those metrics is undefined.
         """
-        if trainer.sanity_checking or not trainer.training and not trainer.validating:
+        if trainer.sanity_checking or not (trainer.training or trainer.validating):
             return
         metrics = trainer.callback_metrics
         if not torch.isfinite(metrics.get("val/loss", torch.tensor(0.0))):
@@ -56,8 +56,8 @@ class FiniteNumbers(Callback):
         for name in sorted({callback.monitor for callback in _deciding(trainer) if callback.monitor}):
             if name in metrics and torch.isnan(metrics[name]):
                 raise UserError(
-                    f"{name} is undefined on these validation labels (are they all links, or all non-links?), so it can "
-                    "choose no checkpoint: choose by --checkpoint.monitor val/loss --checkpoint.mode min and "
+                    f"{name} is undefined on these validation labels (are they all links, or all non-links?), so it "
+                    "can choose no checkpoint: choose by --checkpoint.monitor val/loss --checkpoint.mode min and "
                     "--early_stopping.monitor val/loss --early_stopping.mode min, or validate on more labels"
                 )
 
@@ -83,6 +83,6 @@ def _stop(trainer: pl.Trainer, what: str) -> NoReturn:
     checkpoint = trainer.checkpoint_callback
     last = checkpoint.last_model_path if isinstance(checkpoint, ModelCheckpoint) else ""
     raise UserError(
-        f"{what}; the last good checkpoint is {last or 'none'}: lower --model.lr, or leave out --trainer.precision if it "
-        "is lower than 32"
+        f"{what}; the last good checkpoint is {last or 'none'}: lower --model.lr, or leave out --trainer.precision "
+        "if it is lower than 32"
     )

@@ -9,7 +9,7 @@ from torchmetrics.utilities import dim_zero_cat
 class Auroc(BinaryAUROC):
     """Area under the ROC curve; NaN unless there are labels of both classes."""
 
-    def compute(self) -> Tensor:
+    def compute(self) -> Tensor:  # type: ignore[override]
         """The area over all labels so far."""
         return super().compute() if has_both(self.target) else torch.tensor(torch.nan, device=self.device)
 
@@ -17,7 +17,7 @@ class Auroc(BinaryAUROC):
 class AveragePrecision(BinaryAveragePrecision):
     """Area under the precision-recall curve; NaN unless there are labels of both classes."""
 
-    def compute(self) -> Tensor:
+    def compute(self) -> Tensor:  # type: ignore[override]
         """The area over all labels so far."""
         return super().compute() if has_both(self.target) else torch.tensor(torch.nan, device=self.device)
 
