@@ -1,4 +1,4 @@
-"""Runs the command line in processes of their own, which can be killed at any moment."""
+"""Stops runs of the command line at any moment, and tells whether two runs are the same."""
 
 import multiprocessing
 import os
@@ -8,8 +8,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pytest
 import torch
+import torch.nn.functional as F
+from pytorch_lightning.trainer import call
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from lightning_lp.__main__ import run
+from lightning_lp.cli import main
+from lightning_lp.model.module import LinkPredictionModule
+from tests.journeys import best_checkpoint, results
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["tests.killing", "lightning_lp.cli", "numba"])  # imports take longer than a run
@@ -39,22 +48,15 @@ def _fit(folder: str, args: list[str], stop_at: int | None, how: int) -> None:
     os.dup2(os.open("output.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND), 1)
     os.dup2(1, 2)
     torch.set_num_threads(1)
-    from lightning_lp.__main__ import run
-    from lightning_lp.cli import main
-
-    _make_the_model_draw()
+    patch = pytest.MonkeyPatch()
+    make_the_model_draw(patch)
     if stop_at is not None:
-        _count_down(stop_at, how)
+        send_signal(patch, stop_at, how)
     run(lambda given: main(["fit", *given], then_test=True), args)
 
 
-def _make_the_model_draw() -> None:
-    """Dropout, and draws from all global generators."""
-    import numpy as np
-    import torch.nn.functional as F
-
-    from lightning_lp.model.module import LinkPredictionModule
-
+def make_the_model_draw(patch: pytest.MonkeyPatch) -> None:
+    """Lets training use dropout, and all global generators of random numbers."""
     forward = LinkPredictionModule.forward
 
     def drawing(self: LinkPredictionModule, batch: Any) -> torch.Tensor:
@@ -63,13 +65,11 @@ def _make_the_model_draw() -> None:
             return logits
         return F.dropout(logits, 0.1) * (1 + 0.1 * np.random.rand() + 0.1 * random.random())
 
-    LinkPredictionModule.forward = drawing
+    patch.setattr(LinkPredictionModule, "forward", drawing)
 
 
-def _count_down(stop_at: int, how: int) -> None:
-    """Sends this process a signal at a hook, or in the middle of a write."""
-    from pytorch_lightning.trainer import call
-
+def send_signal(patch: pytest.MonkeyPatch, stop_at: int, how: int) -> None:
+    """Sends this process a signal at one of the hooks, several in each step, or in the middle of a write."""
     left = stop_at
 
     def count(original: Any) -> Any:
@@ -82,14 +82,15 @@ def _count_down(stop_at: int, how: int) -> None:
 
         return counted
 
-    call._call_callback_hooks = count(call._call_callback_hooks)
-    os.replace, os.fsync, os.truncate = count(os.replace), count(os.fsync), count(os.truncate)
+    patch.setattr(call, "_call_callback_hooks", count(call._call_callback_hooks))
+    for name in ("replace", "fsync", "unlink"):
+        patch.setattr(os, name, count(getattr(os, name)))
 
 
-def contents(run: Path) -> dict[str, Any]:
+def contents(folder: Path) -> dict[str, Any]:
     """All that a finished run says, but for what measures time: to be compared bit for bit."""
-    last = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
-    (best,) = (path for path in (run / "checkpoints").glob("*.ckpt") if path.name != "last.ckpt")
+    last = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
+    best = best_checkpoint(folder)
     weights = torch.load(best, weights_only=True)["state_dict"]
     callbacks = {
         key: state for key, state in last["callbacks"].items() if not key.startswith(("Results", "Throughput"))
@@ -98,16 +99,17 @@ def contents(run: Path) -> dict[str, Any]:
         "best": (best.name, {name: value.tolist() for name, value in weights.items()}),
         "weights": {name: value.tolist() for name, value in last["state_dict"].items()},
         "optimiser": plain(last["optimizer_states"]),
-        "callbacks": {key: plain(state, hidden=str(run.parent.parent)) for key, state in callbacks.items()},
+        "callbacks": {key: plain(state, hidden=str(folder.resolve().parent.parent)) for key, state in callbacks.items()},
         "metrics": plain({k: v for k, v in last["continuation"]["metrics"].items() if k not in _TIMED}),
         "random": plain(last["continuation"]["ranks"]),
-        "events": events(run),
+        "events": events(folder),
+        "results": {part: found for part, found in results(folder).items() if part != "timing"},
     }
 
 
-def events(run: Path) -> dict[str, Any]:
+def events(folder: Path) -> dict[str, Any]:
     """Step and value of all scalars and texts, step of all else."""
-    log = EventAccumulator(str(run), size_guidance={"scalars": 0, "tensors": 0, "images": 0, "histograms": 0})
+    log = EventAccumulator(str(folder), size_guidance={"scalars": 0, "tensors": 0, "images": 0, "histograms": 0})
     log.Reload()
     tags = log.Tags()
     found: dict[str, Any] = {

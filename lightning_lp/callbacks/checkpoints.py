@@ -118,6 +118,10 @@ class RunCheckpoint(ModelCheckpoint):
             print(f"stopped at step {trainer.global_step}{kept}", file=sys.stderr, flush=True)
         raise SystemExit(128 + signal)
 
+    def _should_remove_checkpoint(self, trainer: pl.Trainer, previous: str, current: str) -> bool:
+        """Whether the new best is another file. Lightning would keep one that the run was continued from."""
+        return os.path.abspath(previous) != os.path.abspath(current)
+
     def _remove_checkpoint(self, trainer: pl.Trainer, filepath: str) -> None:
         if self.save_last:
             self._outdated.append(filepath)
