@@ -176,8 +176,8 @@ def _run(args: list[str], then_test: bool) -> LinkPredictionCLI:
             "max_epochs": 20,
             "log_every_n_steps": 10,
             "callbacks": [
-                *(DataReport(), throughput, Curves(), Samples(), Results(throughput)),
-                *(Continuation(), FiniteNumbers()),
+                *(FiniteNumbers(), DataReport(), throughput, Curves(), Samples(), Results(throughput)),
+                Continuation(),
             ],
         },
     )

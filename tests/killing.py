@@ -1,5 +1,6 @@
 """Stops runs of the command line at any moment, and tells whether two runs are the same."""
 
+import errno
 import multiprocessing
 import os
 import random
@@ -42,6 +43,7 @@ def run_process(folder: Path, args: Sequence[str], stop_at: int | None = None, h
 
 
 def _fit(folder: str, args: list[str], stop_at: int | None, how: int) -> None:
+    multiprocessing.set_start_method("fork", force=True)  # of the loader's workers, as in any other process
     os.environ["MPLBACKEND"] = "agg"
     os.environ["JSONARGPARSE_DEPRECATION_WARNINGS"] = "off"
     os.chdir(folder)
@@ -87,11 +89,25 @@ def send_signal(patch: pytest.MonkeyPatch, stop_at: int, how: int) -> None:
         patch.setattr(os, name, count(getattr(os, name)))
 
 
+def fill_the_disk(patch: pytest.MonkeyPatch, writes: int = 0) -> None:
+    """Lets the disk be full after so many durable writes."""
+    left = writes
+
+    def fsync(descriptor: int) -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    patch.setattr(os, "fsync", fsync)
+
+
 def contents(folder: Path) -> dict[str, Any]:
     """All that a finished run says, but for what measures time: to be compared bit for bit."""
     last = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
     best = best_checkpoint(folder)
     weights = torch.load(best, weights_only=True)["state_dict"]
+    runs = str(folder.resolve().parent.parent)
     callbacks = {
         key: state for key, state in last["callbacks"].items() if not key.startswith(("Results", "Throughput"))
     }
@@ -99,7 +115,7 @@ def contents(folder: Path) -> dict[str, Any]:
         "best": (best.name, {name: value.tolist() for name, value in weights.items()}),
         "weights": {name: value.tolist() for name, value in last["state_dict"].items()},
         "optimiser": plain(last["optimizer_states"]),
-        "callbacks": {key: plain(state, hidden=str(folder.resolve().parent.parent)) for key, state in callbacks.items()},
+        "callbacks": {key: plain(state, hidden=runs) for key, state in callbacks.items()},
         "metrics": plain({k: v for k, v in last["continuation"]["metrics"].items() if k not in _TIMED}),
         "random": plain(last["continuation"]["ranks"]),
         "events": events(folder),

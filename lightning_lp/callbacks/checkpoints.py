@@ -49,6 +49,7 @@ class RunCheckpoint(ModelCheckpoint):
         super().on_train_start(trainer, pl_module)
         self._saved_at = time.monotonic()
         self._saved_step = trainer.global_step if trainer.ckpt_path else -1
+        self._remove_outdated(trainer)  # what a killed run was about to remove
         self._signals.install()
 
     def on_train_batch_start(
@@ -79,8 +80,12 @@ class RunCheckpoint(ModelCheckpoint):
         super().on_exception(trainer, pl_module, exception)
         self._signals.restore()
 
+    def state_dict(self) -> dict[str, Any]:
+        """The best so far, and what is about to be removed."""
+        return {**super().state_dict(), "outdated": list(self._outdated)}
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restores the best so far, also in a run folder that was moved."""
+        """Restores them, also in a run folder that was moved."""
 
         def here(path: str) -> str:
             moved = os.path.join(self.dirpath or "", os.path.basename(path))
@@ -88,6 +93,7 @@ class RunCheckpoint(ModelCheckpoint):
 
         paths = {name: here(state_dict[name]) for name in state_dict if name.endswith("_model_path")}
         models = {here(path): score for path, score in state_dict["best_k_models"].items()}
+        self._outdated = [here(path) for path in state_dict.get("outdated", ())]
         super().load_state_dict({**state_dict, **paths, "best_k_models": models, "dirpath": self.dirpath})
 
     def _is_due(self, trainer: pl.Trainer, batch_idx: int) -> bool:
@@ -104,8 +110,11 @@ class RunCheckpoint(ModelCheckpoint):
             self.last_model_path = os.path.join(self.dirpath or "", LAST)
             trainer.save_checkpoint(self.last_model_path, self.save_weights_only)
             self._saved_at, self._saved_step = time.monotonic(), trainer.global_step
-            while self._outdated:
-                super()._remove_checkpoint(trainer, self._outdated.pop())
+            self._remove_outdated(trainer)
+
+    def _remove_outdated(self, trainer: pl.Trainer) -> None:
+        while self._outdated:
+            super()._remove_checkpoint(trainer, self._outdated.pop())
 
     def _signal(self, trainer: pl.Trainer) -> int:
         """The signal that any process has received, or 0."""

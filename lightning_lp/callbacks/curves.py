@@ -41,7 +41,8 @@ def _draw(trainer: pl.Trainer, stage: str, metrics: MetricCollection) -> None:
     assert isinstance(auroc, BinaryAUROC)
     with auroc.sync_context():  # gathers the scores of all processes: every process takes part
         probability, label = _all(auroc.preds), _all(auroc.target)
-    if not trainer.is_global_zero or not has_both(label):  # with one class alone there is no curve
+    # Of one class alone, or of scores that are no numbers, there is no curve.
+    if not trainer.is_global_zero or not has_both(label) or not probability.isfinite().all():
         return
     step = trainer.global_step
     for logger in loggers:

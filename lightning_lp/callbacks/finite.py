@@ -36,7 +36,7 @@ class FiniteNumbers(Callback):
         """
         if not torch.isfinite(loss):
             where = f"step {trainer.global_step} (epoch {trainer.current_epoch})"
-            _stop(trainer, f"the training loss is {float(loss)} at {where}, in the batch with {self._links(trainer)}")
+            _stop(trainer, f"the training loss is {loss.item()} at {where}, in the batch with {self._links(trainer)}")
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
         """Lets the batch go."""

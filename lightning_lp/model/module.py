@@ -49,7 +49,7 @@ class LinkPredictionModule(pl.LightningModule):
         metrics = MetricCollection({"auroc": Auroc(), "average_precision": AveragePrecision()})
         self.val_metrics = metrics.clone(prefix="val/")
         self.test_metrics = metrics.clone(prefix="test/")
-        self.val_loss, self.test_loss = MeanMetric(), MeanMetric()
+        self.val_loss, self.test_loss = (MeanMetric(nan_strategy="disable") for _ in range(2))  # NaN must be seen
 
     def forward(self, batch: HeteroData) -> Tensor:
         """Scores the links of a mini-batch: [num_labels] float32 logits."""
