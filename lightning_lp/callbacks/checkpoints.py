@@ -43,13 +43,13 @@ class RunCheckpoint(ModelCheckpoint):
         """Lets a continued run write its files again where the stopped one had."""
         if trainer.ckpt_path:
             self._enable_version_counter = False
+        self._remove_outdated(trainer)  # what a killed run was about to remove
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Starts the clock, and takes SIGTERM and Ctrl-C."""
         super().on_train_start(trainer, pl_module)
         self._saved_at = time.monotonic()
         self._saved_step = trainer.global_step if trainer.ckpt_path else -1
-        self._remove_outdated(trainer)  # what a killed run was about to remove
         self._signals.install()
 
     def on_train_batch_start(
