@@ -6,8 +6,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import torch
-
+from lightning_lp.callbacks.checkpoints import LAST
+from lightning_lp.checkpoint_io import read_checkpoint
 from lightning_lp.data.datamodule import MovieLensDataModule
 from lightning_lp.errors import UserError
 from lightning_lp.model.module import LinkPredictionModule
@@ -23,13 +23,13 @@ def load_checkpoint(path: Path | str) -> tuple[LinkPredictionModule, dict[str, A
         UserError: there is no such file, or it is damaged or not a checkpoint of ``lightning_lp``.
     """
     path = find_checkpoint(path)
+    checkpoint = read_checkpoint(path)
     try:
-        checkpoint = torch.load(path, weights_only=True, map_location="cpu")
         hparams = checkpoint["hyper_parameters"]
         module = LinkPredictionModule(**{name: hparams[name] for name in hparams if not name.startswith("_")})
         module.load_state_dict(checkpoint["state_dict"])
         return module.eval(), checkpoint[MovieLensDataModule.__qualname__]
-    except Exception as error:  # torch.load raises whatever the bytes lead it to
+    except Exception as error:  # whatever its contents lead the model to
         raise UserError(f"{path} is not a checkpoint of lightning_lp, or is damaged: give another") from error
 
 
@@ -46,7 +46,7 @@ def load_run(
         UserError: there is no such run, or its data is not, or no longer, that which it was trained on.
     """
     module, state = load_checkpoint(path)
-    settings = torch.load(find_checkpoint(path), weights_only=True, map_location="cpu")["datamodule_hyper_parameters"]
+    settings = read_checkpoint(find_checkpoint(path))["datamodule_hyper_parameters"]
     known = signature(MovieLensDataModule).parameters
     data = MovieLensDataModule(**{name: settings[name] for name in known if name in settings} | dict(changes))
     data.setup()
@@ -66,6 +66,10 @@ def find_checkpoint(path: Path | str) -> Path:
     if not path.is_dir():
         raise UserError(f"{path}: no such file or folder, a run folder or a checkpoint file is wanted")
     found = _best_checkpoints(path)
+    if len(found) > 1 and (last := path / "checkpoints" / LAST).is_file():  # a killed run: last.ckpt knows which is it
+        states = read_checkpoint(last).get("callbacks", {}).values()
+        best = {Path(state["best_model_path"]).name for state in states if "best_model_path" in state}
+        found = [file for file in found if file.name in best] or found
     if len(found) != 1:
         names = ", ".join(file.name for file in found) or "none"
         raise UserError(f"{path / 'checkpoints'} holds no one best checkpoint (found: {names}): name the file itself")

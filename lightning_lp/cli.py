@@ -8,19 +8,26 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, NoReturn, cast, get_args
 
-import torch
+import pytorch_lightning as pl
 import yaml
 from jsonargparse import Namespace
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
+from pytorch_lightning.loggers import TensorBoardLogger
 
+from lightning_lp import resume, signals
+from lightning_lp.callbacks.checkpoints import RunCheckpoint
+from lightning_lp.callbacks.continuation import Continuation
 from lightning_lp.callbacks.curves import Curves
 from lightning_lp.callbacks.data_report import DataReport
+from lightning_lp.callbacks.finite import FiniteNumbers
 from lightning_lp.callbacks.predictions import PredictionWriter
 from lightning_lp.callbacks.ranking import RankingMetrics
 from lightning_lp.callbacks.results import Results
+from lightning_lp.callbacks.run_config import RunConfig
 from lightning_lp.callbacks.samples import Samples
 from lightning_lp.callbacks.throughput import Throughput
+from lightning_lp.checkpoint_io import DurableCheckpointIO, read_checkpoint
 from lightning_lp.data.datamodule import MovieLensDataModule
 from lightning_lp.errors import UserError
 from lightning_lp.mistakes import check_config, explain
@@ -58,7 +65,7 @@ class LinkPredictionCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Adds the callbacks with options, and links what would otherwise be typed twice."""
-        parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
+        parser.add_lightning_class_args(RunCheckpoint, "checkpoint")
         parser.add_lightning_class_args(EarlyStopping, "early_stopping")
         parser.add_lightning_class_args(PredictionWriter, "predictions")
         parser.add_lightning_class_args(RankingMetrics, "ranking")
@@ -99,8 +106,21 @@ class LinkPredictionCLI(LightningCLI):
             warnings.filterwarnings("ignore", message="The dirpath has changed")
         if path is None and command != "fit":
             raise UserError(f"{command} needs a trained model: give --ckpt_path FILE")
-        if path not in (None, "best", "last", "hpc"):
+        if path is not None:
             _check_checkpoint(path, given)
+            if command == "fit":
+                resume.run_of(Path(path))
+                warnings.filterwarnings("ignore", message="Checkpoint directory .* exists")  # it is the run's own
+
+    def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
+        """Makes the Trainer; a continued run goes on in its own folder."""
+        config = self.config[self.subcommand]
+        if self.subcommand == "fit" and config.ckpt_path and config.trainer.logger in (None, True):
+            run = resume.run_of(Path(config.ckpt_path))
+            kwargs["logger"] = TensorBoardLogger(run.parent.parent, run.parent.name, run.name)
+        trainer = super().instantiate_trainer(**kwargs)
+        trainer.strategy.checkpoint_io = DurableCheckpointIO()
+        return trainer
 
     def after_fit(self) -> None:
         """Validates the best checkpoint."""
@@ -147,10 +167,7 @@ def _check_checkpoint(path: str, args: list[str]) -> None:
     """Refuses a file that is no checkpoint, and options of the model that the checkpoint has fixed already."""
     if not Path(path).is_file():
         raise UserError(f"--ckpt_path {path}: no such file")
-    try:
-        fixed = torch.load(path, weights_only=True, map_location="cpu")["hyper_parameters"]
-    except Exception as error:  # torch.load raises whatever the bytes lead it to
-        raise UserError(f"--ckpt_path {path} is not a checkpoint of lightning_lp, or is damaged") from error
+    fixed = read_checkpoint(path)["hyper_parameters"]
     for name, value in re.findall(r"--model\.(\w+)[= ](\S+)", " ".join(args)):
         if name in fixed and yaml.safe_load(value) != fixed[name]:
             raise UserError(
@@ -163,7 +180,8 @@ def main(args: Sequence[str] | None = None, *, then_test: bool = False) -> LinkP
     """Runs one command.
 
     Args:
-        args: the command and its options. Default: those of the process.
+        args: the command and its options. Default: those of the process. ``fit --resume [RUN]`` continues a run with
+            its own settings.
         then_test: test the best checkpoint after a fit.
 
     Raises:
@@ -172,18 +190,27 @@ def main(args: Sequence[str] | None = None, *, then_test: bool = False) -> LinkP
     """
     for expected in ("LightningCLI's args parameter", ".*does not have many workers", ".*LeafSpec"):
         warnings.filterwarnings("ignore", message=expected)
+    given = resume.resolved(sys.argv[1:] if args is None else args)
+    with signals.exiting():
+        return _run(given, then_test)
+
+
+def _run(args: list[str], then_test: bool) -> LinkPredictionCLI:
     throughput = Throughput()
     cli = LinkPredictionCLI(
         LinkPredictionModule,
         MovieLensDataModule,
-        args=None if args is None else list(args),
+        args=args,
         parser_class=Parser,
         seed_everything_default=0,
-        save_config_kwargs={"overwrite": True},  # with the logger off, every run saves to one place
+        save_config_callback=RunConfig,
         trainer_defaults={
             "max_epochs": 15,
             "log_every_n_steps": 10,
-            "callbacks": [DataReport(), throughput, Curves(), Samples(), Results(throughput)],
+            "callbacks": [
+                *(FiniteNumbers(), DataReport(), throughput, Curves(), Samples(), Results(throughput)),
+                Continuation(),
+            ],
         },
     )
     if cli.subcommand == "fit":

@@ -1,7 +1,6 @@
 """Exports a trained model as plain files, with a recommender that needs NumPy alone."""
 
 import json
-import os
 import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,6 +12,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from lightning_lp import topk
+from lightning_lp.atomic import install
 from lightning_lp.errors import UserError
 from lightning_lp.recommend import Recommender
 
@@ -68,7 +68,7 @@ def write_export(recommender: Recommender, out: Path) -> None:
             least_seen = int(np.diff(recommender.seen_offsets).argmin())  # so that the example has an answer
             text = _README.format(**sizes, example=recommender.users.ids.tolist()[least_seen])
             (folder / "README.md").write_text(text, encoding="utf-8")
-            os.replace(folder, out)
+            install(folder, out)
     except OSError as error:
         raise UserError(f"--out {out} cannot be written: {error}") from error
 

@@ -14,6 +14,7 @@ from torchmetrics.classification import BinaryAUROC
 from torchmetrics.functional.classification import binary_precision_recall_curve, binary_roc
 from torchmetrics.utilities import dim_zero_cat
 
+from lightning_lp.model.metrics import has_both
 from lightning_lp.model.module import LinkPredictionModule
 
 
@@ -41,7 +42,8 @@ def _draw(trainer: pl.Trainer, stage: str, metrics: MetricCollection) -> None:
     assert isinstance(auroc, BinaryAUROC)
     with auroc.sync_context():  # gathers the scores of all processes: every process takes part
         probability, label = _all(auroc.preds), _all(auroc.target)
-    if not trainer.is_global_zero:
+    # Of one class alone, or of scores that are no numbers, there is no curve.
+    if not trainer.is_global_zero or not has_both(label) or not probability.isfinite().all():
         return
     step = trainer.global_step
     for logger in loggers:

@@ -4,6 +4,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.trainer.states import TrainerFn
 from pytorch_lightning.utilities import rank_zero_only
 from rich import box
 from rich.console import Console
@@ -28,13 +29,19 @@ class DataReport(Callback):
         data = data_of(trainer)
         if data is not None and not self._is_printed:
             self._is_printed = True
-            self._print(trainer, data)
+            self._print(data)
+            if trainer.state.fn != TrainerFn.FITTING:
+                self._log(trainer, data)
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Logs the report, unless a run is continued: then it is in the log."""
+        data = data_of(trainer)
+        if data is not None and not trainer.ckpt_path:
+            self._log(trainer, data)
 
     @rank_zero_only
-    def _print(self, trainer: pl.Trainer, data: MovieLensDataModule) -> None:
-        summary, rows = data_summary(data), split_rows(data.split)
-        strategy, seed = data.hparams["split"], data.hparams["split_seed"]
-        title = f"split {strategy}, seed {seed}, fingerprint {data.split.fingerprint}"
+    def _print(self, data: MovieLensDataModule) -> None:
+        summary, title, rows = _report(data)
         table = Table(
             *SPLIT_COLUMNS, title=title, box=box.SIMPLE_HEAD, padding=(0, 1), title_justify="left", title_style="bold"
         )
@@ -46,11 +53,22 @@ class DataReport(Callback):
         console = Console()
         console.print(summary, markup=False, highlight=False, soft_wrap=True)
         console.print(table)
+
+    @rank_zero_only
+    def _log(self, trainer: pl.Trainer, data: MovieLensDataModule) -> None:
+        summary, title, rows = _report(data)
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
                 lines = [SPLIT_COLUMNS, ("---",) * len(SPLIT_COLUMNS), *rows]
                 markdown = "\n".join("| " + " | ".join(line) + " |" for line in lines)
                 logger.experiment.add_text("data", f"{summary}\n\n{title}\n\n{markdown}")
+
+
+def _report(data: MovieLensDataModule) -> tuple[str, str, list[tuple[str, ...]]]:
+    """Summary of the data, title and rows of the table of its split."""
+    strategy, seed = data.hparams["split"], data.hparams["split_seed"]
+    title = f"split {strategy}, seed {seed}, fingerprint {data.split.fingerprint}"
+    return data_summary(data), title, split_rows(data.split)
 
 
 def data_summary(data: MovieLensDataModule) -> str:

@@ -1,6 +1,7 @@
 """Writes ``results.json`` into the run folder."""
 
 import json
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -36,21 +37,33 @@ class Results(Callback):
         self.results: dict[str, Any] = {}
         self.path: Path | None = None
         self._throughput = throughput
+        self._start, self._before = time.perf_counter(), 0.0
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Starts the clock."""
         self._start = time.perf_counter()
 
+    def state_dict(self) -> dict[str, Any]:
+        """How long the fit has taken, so that a continued one goes on counting."""
+        return {"fit_s": self._fit_s}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restores it."""
+        self._before = state_dict["fit_s"]
+
+    @property
+    def _fit_s(self) -> float:
+        return self._before + time.perf_counter() - self._start
+
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Adds the timing of a fit."""
+        """Adds the timing of a fit; the file is written with the metrics, and an older one stays until then."""
         data, throughput = data_of(trainer), self._throughput
         self.results["timing"] = {
             "setup_s": round(data.setup_s, 3) if data else None,
-            "fit_s": round(time.perf_counter() - self._start, 3),
+            "fit_s": round(self._fit_s, 3),
             "epochs": trainer.current_epoch,
             "links_per_s": round(throughput.links / max(throughput.seconds, 1e-9), 1),
         }
-        self._write(trainer)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Adds the validation metrics, unless this is a validation within a fit."""
@@ -71,7 +84,8 @@ class Results(Callback):
         data = data_of(trainer)
         settings = {**pl_module.hparams, **(data.hparams if data else {}), "precision": trainer.precision}
         plain = {name: str(value) for name, value in settings.items() if value is not None and name[0] != "_"}
-        metrics = {f"best/{name}": value for name, value in self.results["validation"].items()}
+        found = self.results["validation"].items()
+        metrics = {f"best/{name}": value for name, value in found if value is not None}
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
                 logger.log_hyperparams(plain, metrics)
@@ -82,7 +96,7 @@ class Results(Callback):
         parts = [part for part in ("validation", "test") if part in self.results]
         table = Table("best checkpoint", *parts, box=box.SIMPLE_HEAD)
         for name in self.results.get(parts[0], {}):
-            table.add_row(name, *(f"{self.results[part].get(name, float('nan')):.4f}" for part in parts))
+            table.add_row(name, *(_shown(self.results[part].get(name)) for part in parts))
         console = Console()
         console.print(table)
         if self.path is not None:
@@ -130,6 +144,11 @@ def write_results(path: Path, results: dict[str, Any]) -> None:
         partial.write_text(json.dumps(results, indent=2) + "\n")
 
 
-def _metrics(trainer: pl.Trainer, prefix: str) -> dict[str, float]:
-    logged = trainer.callback_metrics
-    return {name.removeprefix(prefix): float(value) for name, value in logged.items() if name.startswith(prefix)}
+def _metrics(trainer: pl.Trainer, prefix: str) -> dict[str, float | None]:
+    """The metrics of a part, by name; none where one is undefined."""
+    logged = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith(prefix)}
+    return {name.removeprefix(prefix): None if math.isnan(value) else value for name, value in logged.items()}
+
+
+def _shown(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.4f}"

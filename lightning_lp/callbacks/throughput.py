@@ -22,10 +22,16 @@ class Throughput(Callback):
     def __init__(self) -> None:
         self.links = 0
         self.seconds = 0.0
+        self._before = (0, 0.0)
         self._since: float | None = None
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Starts the clock, also of an epoch that is continued."""
+        self._since = time.perf_counter()
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Starts the clock."""
+        self._stop()
         self._before = (self.links, self.seconds)
         self._since = time.perf_counter()
 
@@ -48,6 +54,15 @@ class Throughput(Callback):
         links, seconds = self.links - self._before[0], self.seconds - self._before[1]
         if seconds > 0:
             pl_module.log("train/links_per_s", links / seconds, sync_dist=True)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What was counted so far, so that a continued fit goes on counting."""
+        running = 0.0 if self._since is None else time.perf_counter() - self._since
+        return {"links": self.links, "seconds": self.seconds + running, "before": self._before}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restores what was counted."""
+        self.links, self.seconds, self._before = (state_dict[name] for name in ("links", "seconds", "before"))
 
     def _stop(self) -> None:
         if self._since is not None:

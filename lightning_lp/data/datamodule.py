@@ -11,10 +11,10 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
-from torch_geometric.loader import LinkNeighborLoader
 from torch_geometric.sampler import NegativeSampling
 
 from lightning_lp.data.graph import RatingGraph, build_graph
+from lightning_lp.data.loader import LinkLoader
 from lightning_lp.data.order import LinkOrder
 from lightning_lp.data.sampler import LinkNeighborSampler
 from lightning_lp.data.schema import MOVIE, RATES, REV_RATES, Columns
@@ -192,7 +192,7 @@ class MovieLensDataModule(pl.LightningDataModule):
         count = len(self.tables.ratings) - self.graph.data[RATES].num_edges
         return {"below_min_rating": count} if count else {}
 
-    def train_dataloader(self) -> LinkNeighborLoader:
+    def train_dataloader(self) -> LinkLoader:
         """Training links, in another order and with other negatives in each epoch."""
         hparams = self.hparams
         # Without links to avoid, any pair of a user and a movie is drawn.
@@ -206,21 +206,21 @@ class MovieLensDataModule(pl.LightningDataModule):
             neg_sampling=NegativeSampling("binary", hparams["neg_sampling_ratio"]),
         )
 
-    def val_dataloader(self) -> LinkNeighborLoader:
+    def val_dataloader(self) -> LinkLoader:
         """Validation links and non-links; messages are the training links."""
         return self._eval_loader(self.split.val)
 
-    def test_dataloader(self) -> LinkNeighborLoader:
+    def test_dataloader(self) -> LinkLoader:
         """Test links and non-links; messages are the training and validation links."""
         return self._eval_loader(self.split.test)
 
-    def predict_dataloader(self) -> LinkNeighborLoader:
+    def predict_dataloader(self) -> LinkLoader:
         """The pairs of ``predict_file``; messages are all links but those being scored."""
         graph = copy(self.graph.data)
         graph[RATES].edge_label_index = torch.from_numpy(np.stack([self.pairs.user, self.pairs.movie]))
         return self._eval_loader(graph)
 
-    def _eval_loader(self, graph: HeteroData) -> LinkNeighborLoader:
+    def _eval_loader(self, graph: HeteroData) -> LinkLoader:
         hparams = self.hparams
         fan_out = hparams["eval_num_neighbors"] or [-1] * len(hparams["num_neighbors"])
         return self._loader(graph, fan_out, batch_size=hparams["eval_batch_size"], shuffle=False)
@@ -234,7 +234,7 @@ class MovieLensDataModule(pl.LightningDataModule):
         shuffle: bool,
         positives: Tensor | None = None,
         neg_sampling: NegativeSampling | None = None,
-    ) -> LinkNeighborLoader:
+    ) -> LinkLoader:
         messages = copy(graph)
         # Left on the graph, the loader would select from them for every batch.
         edge_label_index, edge_label, _ = (
@@ -260,7 +260,7 @@ class MovieLensDataModule(pl.LightningDataModule):
             num_replicas=self.trainer.world_size if self.trainer else 1,
             rank=self.trainer.global_rank if self.trainer else 0,
         )
-        return LinkNeighborLoader(
+        return LinkLoader(
             messages,
             fan_out,
             edge_label_index=(RATES, edge_label_index),
@@ -272,6 +272,7 @@ class MovieLensDataModule(pl.LightningDataModule):
             num_workers=self.hparams["num_workers"],
             persistent_workers=self.hparams["num_workers"] > 0,
             pin_memory=torch.cuda.is_available(),
+            generator=torch.Generator(),  # else a loader would draw from the global one, which is the model's
         )
 
     def state_dict(self) -> dict[str, Any]:

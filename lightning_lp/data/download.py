@@ -16,6 +16,7 @@ from filelock import FileLock, Timeout
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
+from lightning_lp.atomic import install
 from lightning_lp.data.archives import DATASETS, MAX_BYTES, Dataset, DownloadError, unpack
 from lightning_lp.errors import UserError
 
@@ -93,7 +94,7 @@ def _install(dataset: Dataset, target: Path, download: Callable[[Path], Path]) -
         part.mkdir()
         by_hand = target.with_name(f"{dataset.name}.zip")
         folder = unpack(dataset, by_hand if by_hand.is_file() else download(part), part / "unpacked")
-        os.replace(folder, target)
+        install(folder, target)
     finally:
         shutil.rmtree(part, ignore_errors=True)
 

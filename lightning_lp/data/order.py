@@ -1,6 +1,7 @@
 """The order in which a loader visits its links, and which process visits which."""
 
 from collections.abc import Iterator
+from itertools import islice
 
 import numpy as np
 from torch.utils.data.distributed import DistributedSampler
@@ -31,6 +32,9 @@ class LinkOrder(DistributedSampler[int]):
         sampler: is told the epoch, too, when ``shuffle`` is set.
         num_replicas: number of processes.
         rank: number of this process.
+
+    Attributes:
+        first_batch: the batch to begin with, where training continues in the middle of an epoch.
     """
 
     def __init__(
@@ -52,6 +56,7 @@ class LinkOrder(DistributedSampler[int]):
             seed=seed,
         )
         self.num_links, self.batch_size, self.sampler = num_links, batch_size, sampler
+        self.first_batch = 0
 
     def set_epoch(self, epoch: int) -> None:
         """Sets the epoch of the order and of the neighbour sampler. Evaluation is the same in every epoch."""
@@ -63,11 +68,12 @@ class LinkOrder(DistributedSampler[int]):
         order = np.arange(self.num_links)
         if self.shuffle:
             order = np.random.default_rng([self.seed, self.epoch]).permutation(self.num_links)
-        for start, stop in self._shares():
+        for start, stop in islice(self._shares(), self.first_batch, None):
             for i in range(start, stop, _CHUNK):
                 yield from order[i : min(stop, i + _CHUNK)].tolist()
 
     def __len__(self) -> int:
+        """Links of a whole epoch, wherever it begins: Lightning counts the batches with it."""
         return sum(stop - start for start, stop in self._shares())
 
     def _shares(self) -> Iterator[tuple[int, int]]:

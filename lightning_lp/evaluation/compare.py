@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import Progress
 from torch.utils.tensorboard import SummaryWriter
 
+from lightning_lp.callbacks.event_log import COMPARISON_SUFFIX
 from lightning_lp.callbacks.results import RESULTS_FILE, describe
 from lightning_lp.checkpoint import find_checkpoint, load_run
 from lightning_lp.cli import Parser
@@ -86,7 +87,7 @@ def _add_baselines(comparison: Comparison, *, search: bool) -> None:
 def _add_figure(run: Path, comparison: Comparison) -> None:
     """Adds the recall curves of all models to the run's TensorBoard events."""
     curves = {entry.name: entry.recall_curve for entry in comparison.entries if entry.recall_curve}
-    with SummaryWriter(run) as writer:
+    with SummaryWriter(run, filename_suffix=COMPARISON_SUFFIX) as writer:
         writer.add_figure("compare/recall_at_k", recall_figure(curves))
 
 

@@ -1,7 +1,6 @@
 """The LightningModule: loss, metrics and optimiser around the encoder and the classifier."""
 
 import math
-from functools import partial
 from typing import Any, Literal
 
 import pytorch_lightning as pl
@@ -13,13 +12,14 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 from torch_geometric.typing import NodeType
 from torchmetrics import MeanMetric, MetricCollection
-from torchmetrics.classification import BinaryAUROC, BinaryAveragePrecision, BinaryCalibrationError
+from torchmetrics.classification import BinaryCalibrationError
 
 from lightning_lp.data.schema import MOVIE, RATES, REV_RATES, USER
 from lightning_lp.model.classifier import DotProductClassifier
 from lightning_lp.model.encoder import HeteroEncoder
 from lightning_lp.model.history import HistoryEncoder
 from lightning_lp.model.losses import LOSSES, Scores
+from lightning_lp.model.metrics import Auroc, AveragePrecision
 from lightning_lp.model.settings import check_model
 
 
@@ -95,14 +95,14 @@ class LinkPredictionModule(pl.LightningModule):
         self.classifier = DotProductClassifier()
         metrics = MetricCollection(
             {
-                "auroc": BinaryAUROC(),
-                "average_precision": BinaryAveragePrecision(),
+                "auroc": Auroc(),
+                "average_precision": AveragePrecision(),
                 "calibration_error": BinaryCalibrationError(n_bins=10, norm="l1"),
             }
         )
         self.val_metrics = metrics.clone(prefix="val/")
         self.test_metrics = metrics.clone(prefix="test/")
-        self.val_loss, self.test_loss = MeanMetric(), MeanMetric()
+        self.val_loss, self.test_loss = (MeanMetric(nan_strategy=math.nan) for _ in range(2))  # NaN must be seen
 
     def setup(self, stage: str) -> None:
         """Before a fit, gives the encoder what it starts from. A checkpoint to resume from is loaded after this."""
@@ -151,8 +151,7 @@ class LinkPredictionModule(pl.LightningModule):
         )
         if self.hparams["lr_schedule"] == "constant":
             return optimizer
-        total = max(1, int(self.trainer.estimated_stepping_batches))
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, partial(warm_cosine, total=total))
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: warm_cosine(step, self._num_steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def log(self, *args: Any, **kwargs: Any) -> None:
@@ -170,6 +169,17 @@ class LinkPredictionModule(pl.LightningModule):
         state = checkpoint.get(type(data).__qualname__)
         if data is not None and state is not None:
             data.load_state_dict(state)
+
+    @property
+    def _num_steps(self) -> float:
+        """Steps of the whole training; infinite before the first, and without an end.
+
+        ``Trainer.estimated_stepping_batches`` would make the loader at once, and a resumed run lose its place in it.
+        """
+        trainer = self.trainer
+        steps = trainer.num_training_batches / trainer.accumulate_grad_batches * (trainer.max_epochs or -1)
+        limits = (steps, float(trainer.max_steps))
+        return min((limit for limit in limits if limit > 0), default=math.inf)
 
     def _embed(self, batch: HeteroData) -> dict[NodeType, Tensor]:
         z_dict: dict[NodeType, Tensor] = self.encoder(
@@ -223,7 +233,7 @@ class LinkPredictionModule(pl.LightningModule):
             self.log(name, metric, on_step=False, on_epoch=True, prog_bar=name == f"{stage}/auroc")
 
 
-def warm_cosine(step: int, total: int, warm_up: int = 10) -> float:
+def warm_cosine(step: int, total: float, warm_up: int = 10) -> float:
     """Factor of the learning rate: up in ``warm_up`` steps, and down to 0 as half a cosine over ``total``.
 
     Loshchilov and Hutter, "SGDR: stochastic gradient descent with warm restarts", ICLR 2017.

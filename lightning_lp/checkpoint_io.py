@@ -1,0 +1,74 @@
+"""Reads and writes checkpoint files: whole or not at all, and without running what is in them."""
+
+import io
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
+
+from lightning_lp.atomic import replacing, sync
+from lightning_lp.data.datamodule import MovieLensDataModule
+from lightning_lp.errors import UserError
+
+PARTS = ("state_dict", "hyper_parameters", MovieLensDataModule.__qualname__, "datamodule_hyper_parameters")
+"""What makes a checkpoint one of this project's."""
+
+
+def read_checkpoint(path: Path | str) -> dict[str, Any]:
+    """Loads a checkpoint file to the CPU. Nothing in the file is run: a pickle with code in it is refused.
+
+    Raises:
+        UserError: the file is damaged, not a checkpoint of ``lightning_lp``, or holds code.
+    """
+    try:
+        with open(path, "rb"):
+            pass
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
+    try:
+        checkpoint = torch.load(path, weights_only=True, map_location="cpu")
+        missing = [part for part in PARTS if part not in checkpoint]
+    except Exception as error:  # torch.load raises whatever the bytes lead it to
+        raise UserError(f"{path} is not a checkpoint of lightning_lp, or is damaged: give another") from error
+    if missing:
+        raise UserError(
+            f"{path} is not a checkpoint of lightning_lp, or is damaged: it has no {missing[0]}; give another"
+        )
+    found: dict[str, Any] = checkpoint
+    return found
+
+
+class DurableCheckpointIO(TorchCheckpointIO):
+    """Lets the Trainer write checkpoints so that a full disk, a kill or a power cut leaves the previous one.
+
+    The Trainer loads with it, too: always with ``weights_only=True``.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        """Writes a checkpoint, whole or not at all.
+
+        Raises:
+            UserError: it cannot be written.
+        """
+        buffer = io.BytesIO()  # torch's own writer hides the reason when a disk is full
+        torch.save(checkpoint, buffer)
+        try:
+            with replacing(Path(path)) as partial:
+                partial.write_bytes(buffer.getbuffer())
+        except OSError as error:
+            raise UserError(
+                f"the checkpoint {path} cannot be written: {error.strerror or error}; what was there before is kept: "
+                "make room, then go on with --resume"
+            ) from error
+
+    def load_checkpoint(self, path: str | Path, *_: Any, **__: Any) -> dict[str, Any]:
+        """Loads a checkpoint; see :func:`read_checkpoint`."""
+        return read_checkpoint(path)
+
+    def remove_checkpoint(self, path: str | Path) -> None:
+        """Removes a checkpoint, if it is there."""
+        if os.path.exists(path):
+            os.unlink(path)
+            sync(Path(path).parent)

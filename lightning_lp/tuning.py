@@ -1,0 +1,314 @@
+"""The command ``tune``: a search for the model's settings by Optuna, on validation NDCG@20; test is never looked at."""
+
+import copy
+import io
+import json
+import logging
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import optuna
+import yaml
+from filelock import FileLock, Timeout
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
+from optuna.exceptions import StorageInternalError
+from optuna.samplers import TPESampler
+from optuna.storages import RDBStorage
+from optuna.trial import TrialState
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from sqlalchemy.exc import SQLAlchemyError
+
+from lightning_lp import signals
+from lightning_lp.cli import main
+from lightning_lp.commands import Parser
+from lightning_lp.errors import UserError
+from lightning_lp.model.settings import check_model
+from lightning_lp.tuning_report import at, best_of, finished_of, show, with_params, write_report
+
+SPACE: Mapping[str, BaseDistribution] = {
+    # below `model`                    low    high
+    "lr": FloatDistribution(          1e-4,   1e-2, log=True),
+    "weight_decay": FloatDistribution(1e-5,   3e-2, log=True),
+    "hidden_channels": CategoricalDistribution((64, 96, 128, 256)),
+    "dropout": FloatDistribution(      0.0,    0.6),
+    "spectral_weight": FloatDistribution(1.0, 100.0, log=True),
+    "spectral_l2": FloatDistribution( 10.0, 2000.0, log=True),
+    "user_exponent": FloatDistribution(0.0,    1.0),
+    "losses.bce": FloatDistribution(   0.1,   10.0, log=True),
+}  # fmt: skip
+"""What is searched, and between which bounds. ``temperature`` is not: it divides all scores of a user, so that no
+ranking depends on it, and a search on rankings would leave a value by chance, and probabilities that are wrong."""
+
+METRIC = "ndcg@20"
+DEFAULT_STUDY = Path("lightning_logs/tune/study.db")
+_REFUSED = ("--seed_everything", "--data.split_seed", "--ckpt_path", "--resume", "--print_config")
+_HARMLESS = (
+    *("trainer.accelerator", "trainer.devices", "trainer.default_root_dir", "trainer.enable_", "trainer.log"),
+    *("data.num_workers", "data.cache_dir", "checkpoint.autosave_", "predictions", "seed_everything"),
+)
+"""How settings begin that may differ when a study is continued."""
+_DIVERGED = ("the training loss is", "the validation loss is")
+"""How a fit's refusal to go on without finite numbers begins."""
+
+
+def tune(defaults: Path, args: Sequence[str] | None = None) -> None:
+    """Searches until the study has the trials wanted, prints the best and writes them beside the study.
+
+    A trial trains the model once for each seed, which is the split's, too; its value is the mean. The first trial is
+    the settings given. A search that was stopped goes on where it was.
+
+    Args:
+        defaults: YAML file with the settings that the options change.
+        args: the options. Default: those of the process.
+
+    Raises:
+        UserError: something that the user can put right.
+        SystemExit: options that cannot be parsed, ``--help``, or status 130 (143) after Ctrl-C (SIGTERM).
+    """
+    parser = Parser(
+        prog="scripts/tune.py", description="Further flags are those of fit, such as --data.root DIR or --config FILE."
+    )
+    parser.add_argument("--trials", type=int, default=50, metavar="N", help="the study is to have (default: 50)")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1], metavar="S", help="default: 0 1")
+    parser.add_argument("--study", type=Path, default=DEFAULT_STUDY, metavar="FILE", help=f"default: {DEFAULT_STUDY}")
+    options, flags = parser.parse_known_args(args)
+    _check(options.trials, options.seeds, flags)
+    settings = settings_of(defaults, flags)
+    status = 0
+    with signals.exiting(), opened(options.study) as study:
+        prepare(study, settings, options.seeds)
+        for name, value in start_of(settings["model"]).items():
+            if value != (given := at(settings["model"], name)):
+                print(f"{name} {given} is not searched: the first trial has {value}", file=sys.stderr)
+        try:
+            search(study, settings, options.trials, options.seeds)
+        except SystemExit as end:  # a signal
+            status = int(end.code or 0)
+        finally:
+            queue_again(study)
+        if best_of(study) is None:
+            print("stopped before a trial was finished: the same command goes on")
+        else:
+            show(study, options.seeds)
+            written = write_report(study, settings, options.study.parent, options.seeds)
+            print(f"written to {options.study.parent}: {', '.join(written)}")
+    if status:
+        sys.exit(status)
+
+
+def settings_of(defaults: Path, flags: Sequence[str]) -> dict[str, Any]:
+    """The settings of ``fit`` as they follow from a YAML file and flags.
+
+    Raises:
+        UserError: a setting of the model is out of its range, or more than one device is asked for.
+        SystemExit: flags that cannot be parsed.
+    """
+    out = io.StringIO()
+    try:
+        with redirect_stdout(out):
+            main(["fit", "--config", str(defaults), *flags, "--print_config"])
+    except SystemExit as end:
+        if end.code:
+            raise
+    settings: dict[str, Any] = yaml.safe_load(out.getvalue())
+    check_model({**settings["model"], "num_layers": len(settings["data"]["num_neighbors"])})
+    devices = settings["trainer"]["devices"]
+    is_one = devices in ("auto", 1, "1") or (isinstance(devices, list) and len(devices) == 1)
+    if not is_one or settings["trainer"]["num_nodes"] != 1:
+        raise UserError(f"--trainer.devices {devices}: a search trains on one device; leave the option out")
+    return settings
+
+
+def space_of(model: Mapping[str, Any]) -> dict[str, BaseDistribution]:
+    """``SPACE`` without what the model's encoder and losses do not read."""
+    unused = set()
+    if model["encoder"] != "history":
+        unused |= {"dropout", "spectral_weight", "spectral_l2"}
+    if model["encoder"] != "history" or model["spectral_channels"] == 0:
+        unused |= {"spectral_weight", "spectral_l2"}
+    if "bce" not in model["losses"] or len(model["losses"]) == 1:
+        unused |= {"losses.bce"}
+    if set(model["losses"]) == {"bce"}:
+        unused |= {"user_exponent"}
+    return {name: distribution for name, distribution in SPACE.items() if name not in unused}
+
+
+def start_of(model: Mapping[str, Any]) -> dict[str, Any]:
+    """The point of the space that is nearest to the settings given."""
+    start = {}
+    for name, distribution in space_of(model).items():
+        value = at(model, name)
+        if isinstance(distribution, CategoricalDistribution):
+            start[name] = min(distribution.choices, key=lambda choice, value=value: abs(choice - value))  # type: ignore
+        elif isinstance(distribution, FloatDistribution):
+            start[name] = min(max(float(value), distribution.low), distribution.high)
+    return start
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[optuna.Study]:
+    """The study in a file, which is made if it is not there; one process at a time.
+
+    Raises:
+        UserError: the file is no study, or another process has it.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    if path.is_dir():
+        raise UserError(f"--study {path} is a folder: give a file, such as {path / DEFAULT_STUDY.name}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(path.with_name(f".{path.name}.lock"), timeout=0):
+            storage = None
+            try:
+                storage = RDBStorage(f"sqlite:///{path}")
+                study = optuna.create_study(
+                    storage=storage, study_name="tune", direction="maximize", load_if_exists=True
+                )
+            except (SQLAlchemyError, StorageInternalError, RuntimeError) as error:
+                reason = str(error).splitlines()[0]
+                raise UserError(f"--study {path} is no study, or is damaged ({reason}): name another file") from None
+            try:
+                yield study
+            finally:
+                storage.remove_session()
+                storage.engine.dispose()
+    except Timeout:
+        raise UserError(f"--study {path}: another search is writing to it; wait, or name another file") from None
+
+
+def prepare(study: optuna.Study, settings: Mapping[str, Any], seeds: Sequence[int]) -> None:
+    """Queues the start as a new study's first trial, and again what a stopped search was at.
+
+    Raises:
+        UserError: the study has trials with other settings.
+    """
+    space, start = space_of(settings["model"]), start_of(settings["model"])
+    now = {"seeds": list(seeds), **{f"space.{name}": repr(space[name]) for name in space}, **dict(_flat(settings))}
+    now = json.loads(json.dumps({name: value for name, value in now.items() if not name.startswith(_HARMLESS)}))
+    before = study.user_attrs.get("settings", now)
+    for name in sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name)):
+        if finished_of(study):
+            raise UserError(
+                f"{name} is {now.get(name)}, and the trials of the study have {before.get(name)}: "
+                "give the same again, or another --study FILE"
+            )
+        _drop_unfinished(study)
+    study.set_user_attr("settings", now)
+    if all(trial.state == TrialState.FAIL for trial in study.get_trials(deepcopy=False)):
+        study.enqueue_trial(start, user_attrs={"start": True})
+    queue_again(study)
+
+
+def queue_again(study: optuna.Study) -> None:
+    """Marks trials that are running as failed, and queues the same parameters, once however often it is called."""
+    again = {trial.user_attrs.get("retry_of") for trial in study.get_trials(deepcopy=False)}
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        if trial.number not in again:
+            params = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+            kept = {name: value for name, value in trial.user_attrs.items() if name == "start"}
+            study.enqueue_trial(params, user_attrs={**kept, "retry_of": trial.number})
+        study.tell(trial.number, state=TrialState.FAIL)
+
+
+def _drop_unfinished(study: optuna.Study) -> None:
+    """Marks what is running or queued as failed: it belongs to settings that were given up."""
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        study.tell(trial.number, state=TrialState.FAIL)
+    for _ in study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+        study.tell(study.ask(), state=TrialState.FAIL)  # `ask` takes from the queue
+
+
+def search(study: optuna.Study, settings: Mapping[str, Any], trials: int, seeds: Sequence[int]) -> None:
+    """Adds trials until ``trials`` are finished. They are the same whether or not the search was stopped between."""
+    space = space_of(settings["model"])
+    with _progress() as progress:
+        task = progress.add_task(_best(study), total=trials)
+        while (done := len(finished_of(study))) < trials:
+            study.sampler = TPESampler(seed=done)
+            trial = study.ask(space)
+            values = []
+            for seed in seeds:
+                values.append(measure(with_params(settings, trial.params), seed))
+                progress.update(task, completed=done + len(values) / len(seeds))
+            trial.set_user_attr(METRIC, values)
+            value = sum(values) / len(values)
+            study.tell(trial, value)
+            progress.update(task, description=_best(study))
+            progress.console.print(f"trial {trial.number}: {METRIC} {value:.4f}", highlight=False)
+
+
+def measure(settings: Mapping[str, Any], seed: int) -> float:
+    """Trains one model in a folder that is then removed.
+
+    Args:
+        settings: those of ``fit``.
+        seed: of the split and of training.
+
+    Returns:
+        NDCG@20 of the best checkpoint on validation; 0 if the training diverged.
+    """
+    own: dict[str, Any] = copy.deepcopy(dict(settings))
+    own["seed_everything"] = own["data"]["split_seed"] = seed
+    with tempfile.TemporaryDirectory() as folder, _quiet():
+        quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+        own["trainer"] |= {**quiet, "default_root_dir": folder}
+        if own["trainer"]["devices"] == "auto":
+            own["trainer"]["devices"] = 1
+        config = Path(folder) / "settings.yaml"
+        config.write_text(yaml.safe_dump(own))
+        try:
+            cli = main(["fit", "--config", str(config)])
+        except UserError as error:
+            if str(error).startswith(_DIVERGED):
+                return 0.0
+            raise
+    return float(cli.results.results["validation"][METRIC])
+
+
+def _check(trials: int, seeds: Sequence[int], flags: Sequence[str]) -> None:
+    if trials < 1:
+        raise UserError(f"--trials {trials}: 1 or more wanted")
+    if min(seeds) < 0 or max(seeds) >= 2**32 or len(set(seeds)) < len(seeds):
+        raise UserError(f"--seeds {' '.join(map(str, seeds))}: different numbers, 0 or more and less than 2^32, wanted")
+    for name in (flag.partition("=")[0] for flag in flags):
+        if name in _REFUSED:
+            raise UserError(f"{name} has no place in a search: every trial begins anew, with each seed of --seeds")
+
+
+def _best(study: optuna.Study) -> str:
+    best = best_of(study)
+    return "no trial yet" if best is None else f"best {METRIC} {best.value:.4f}"
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Names with dots, and values."""
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _progress() -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("trials"))
+    return Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=Console(stderr=True))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Leaves out what a fit prints, but for warnings."""
+    loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning_fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    try:
+        with redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

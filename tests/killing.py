@@ -1,0 +1,149 @@
+"""Stops runs of the command line at any moment, and tells whether two runs are the same."""
+
+import errno
+import multiprocessing
+import os
+import random
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from pytorch_lightning.trainer import call
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from lightning_lp.__main__ import run
+from lightning_lp.cli import main
+from lightning_lp.model.classifier import DotProductClassifier
+from tests.journeys import best_checkpoint, results
+
+_CONTEXT = multiprocessing.get_context("forkserver")
+_CONTEXT.set_forkserver_preload(["tests.killing", "lightning_lp.cli", "numba"])  # imports take longer than a run
+_TIMED = {"train/links_per_s"}
+
+
+def run_process(folder: Path, args: Sequence[str], stop_at: int | None = None, how: int = signal.SIGKILL) -> int:
+    """Runs ``fit`` and ``test`` as ``scripts/fit.py`` does. Returns the exit status, negative if killed.
+
+    Args:
+        folder: the current folder of the run.
+        args: options.
+        stop_at: number of the hook (of several in each step, and one at each write) at which the process gets a signal.
+        how: the signal.
+    """
+    process = _CONTEXT.Process(target=_fit, args=(str(folder), list(args), stop_at, how))
+    process.start()
+    process.join(120)
+    assert process.exitcode is not None
+    return process.exitcode
+
+
+def _fit(folder: str, args: list[str], stop_at: int | None, how: int) -> None:
+    multiprocessing.set_start_method("fork", force=True)  # of the loader's workers, as in any other process
+    os.environ["MPLBACKEND"] = "agg"
+    os.environ["JSONARGPARSE_DEPRECATION_WARNINGS"] = "off"
+    os.chdir(folder)
+    os.dup2(os.open("output.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND), 1)
+    os.dup2(1, 2)
+    torch.set_num_threads(1)
+    patch = pytest.MonkeyPatch()
+    make_the_model_draw(patch)
+    if stop_at is not None:
+        send_signal(patch, stop_at, how)
+    run(lambda given: main(["fit", *given], then_test=True), args)
+
+
+def make_the_model_draw(patch: pytest.MonkeyPatch) -> None:
+    """Lets training use dropout, and all global generators of random numbers."""
+    forward = DotProductClassifier.forward
+
+    def drawing(self: DotProductClassifier, *args: torch.Tensor) -> torch.Tensor:
+        logits = forward(self, *args)
+        if not self.training:
+            return logits
+        return F.dropout(logits, 0.1) * (1 + 0.1 * np.random.rand() + 0.1 * random.random())
+
+    patch.setattr(DotProductClassifier, "forward", drawing)
+
+
+def send_signal(patch: pytest.MonkeyPatch, stop_at: int, how: int) -> None:
+    """Sends this process a signal at one of the hooks, several in each step, or in the middle of a write."""
+    left = stop_at
+
+    def count(original: Any) -> Any:
+        def counted(*args: Any, **kwargs: Any) -> Any:
+            nonlocal left
+            left -= 1
+            if left == 0:
+                os.kill(os.getpid(), how)
+            return original(*args, **kwargs)
+
+        return counted
+
+    patch.setattr(call, "_call_callback_hooks", count(call._call_callback_hooks))
+    for name in ("replace", "fsync", "unlink"):
+        patch.setattr(os, name, count(getattr(os, name)))
+
+
+def fill_the_disk(patch: pytest.MonkeyPatch, writes: int = 0) -> None:
+    """Lets the disk be full after so many durable writes."""
+    left = writes
+
+    def fsync(descriptor: int) -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    patch.setattr(os, "fsync", fsync)
+
+
+def contents(folder: Path) -> dict[str, Any]:
+    """All that a finished run says, but for what measures time: to be compared bit for bit."""
+    last = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
+    best = best_checkpoint(folder)
+    weights = torch.load(best, weights_only=True)["state_dict"]
+    runs = str(folder.resolve().parent.parent)
+    callbacks = {
+        key: state for key, state in last["callbacks"].items() if not key.startswith(("Results", "Throughput"))
+    }
+    return {
+        "best": (best.name, {name: value.tolist() for name, value in weights.items()}),
+        "weights": {name: value.tolist() for name, value in last["state_dict"].items()},
+        "optimiser": plain(last["optimizer_states"]),
+        "callbacks": {key: plain(state, hidden=runs) for key, state in callbacks.items()},
+        "metrics": plain({k: v for k, v in last["continuation"]["metrics"].items() if k not in _TIMED}),
+        "random": plain(last["continuation"]["ranks"]),
+        "events": events(folder),
+        "results": {part: found for part, found in results(folder).items() if part != "timing"},
+    }
+
+
+def events(folder: Path) -> dict[str, Any]:
+    """Step and value of all scalars and texts, step of all else."""
+    log = EventAccumulator(str(folder), size_guidance={"scalars": 0, "tensors": 0, "images": 0, "histograms": 0})
+    log.Reload()
+    tags = log.Tags()
+    found: dict[str, Any] = {
+        tag: [(event.step, event.value) for event in log.Scalars(tag)] for tag in tags["scalars"] if tag not in _TIMED
+    }
+    found |= {f"tensor {tag}": [event.step for event in log.Tensors(tag)] for tag in tags["tensors"]}
+    text = "val/recommendations/text_summary"
+    found["text"] = [event.tensor_proto.string_val[0] for event in log.Tensors(text)] if text in tags["tensors"] else []
+    found |= {f"image {tag}": [event.step for event in log.Images(tag)] for tag in tags["images"]}
+    return found | {f"histogram {tag}": [event.step for event in log.Histograms(tag)] for tag in tags["histograms"]}
+
+
+def plain(value: Any, hidden: str = "\0") -> Any:
+    """Tensors as lists, and texts without the folder of the runs, so that ``==`` compares."""
+    if isinstance(value, torch.Tensor):
+        return value.tolist()
+    if isinstance(value, dict):
+        return {plain(key, hidden): plain(item, hidden) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item, hidden) for item in value]
+    return value.replace(hidden, "") if isinstance(value, str) else value

@@ -1,0 +1,153 @@
+"""A stopped run that is continued ends as the one that was never stopped, bit for bit."""
+
+import random
+import signal
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from lightning_lp.__main__ import run
+from lightning_lp.data.synthetic import write_movielens
+from tests.journeys import QUIET, SMALL, best_checkpoint, fit, run_folders, run_script
+from tests.killing import contents, fill_the_disk, make_the_model_draw, run_process, send_signal
+
+FLAGS = ["--trainer.max_epochs=3", "--checkpoint.autosave_steps=3", *QUIET, *SMALL]
+RUN = Path("lightning_logs") / "version_0"
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data") / "movies"
+    write_movielens(folder, num_users=40, num_movies=60, num_ratings=900, seed=0)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    make_the_model_draw(monkeypatch)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def whole(root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What an uninterrupted run says."""
+    folder = tmp_path_factory.mktemp("whole")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        make_the_model_draw(patch)
+        assert run_script("fit.py", f"--data.root={root}", *FLAGS) == 0
+    return contents(folder / RUN)
+
+
+def stopped(root: Path, how: int, stop_at: int = 150) -> int:
+    """Begins a run that gets a signal in its second epoch. Returns its exit status."""
+    with pytest.MonkeyPatch.context() as patch:
+        send_signal(patch, stop_at, how)
+        return run_script("fit.py", f"--data.root={root}", *FLAGS)
+
+
+def test_a_signal_saves_and_the_run_goes_on_exactly(root, whole, capsys):
+    assert stopped(root, signal.SIGTERM) == 143
+    error = capsys.readouterr().err
+    assert "stopped at step" in error
+    assert "go on with --resume" in error
+    assert "Traceback" not in error
+    assert run_script("fit.py", "--resume") == 0
+    assert [folder.name for folder in run_folders()] == ["version_0"]
+    assert contents(RUN) == whole
+
+
+@pytest.mark.slow
+def test_without_a_readable_last_checkpoint_the_newest_readable_one_is_taken(root, whole, capsys):
+    assert stopped(root, signal.SIGTERM) == 143
+    last = RUN / "checkpoints" / "last.ckpt"
+    last.write_bytes(last.read_bytes()[:5000])
+    assert run_script("fit.py", "--resume", str(RUN)) == 0
+    error = capsys.readouterr().err
+    assert f"warning: {last} is not a checkpoint of lightning_lp, or is damaged" in error
+    assert "going on from epoch=0-step=12.ckpt" in error
+    found = contents(RUN)
+    found["events"] |= {tag: whole["events"][tag] for tag in ("train/loss", "epoch")}  # lack the epoch that was cut off
+    assert found == whole
+
+
+@pytest.mark.slow
+def test_a_full_disk_stops_with_one_sentence_and_the_run_goes_on(root, whole, capsys):
+    with pytest.MonkeyPatch.context() as patch:
+        fill_the_disk(patch, writes=22)
+        assert run_script("fit.py", f"--data.root={root}", *FLAGS) == 2
+    error = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert len(error) == 1
+    assert "No space left on device" in error[0]
+    assert run_script("fit.py", "--resume") == 0
+    assert contents(RUN) == whole
+
+
+@pytest.mark.slow
+def test_a_finished_run_goes_on_for_more_epochs(root, whole):
+    fit(root, *FLAGS, "--trainer.max_epochs=2")
+    assert run_script("fit.py", "--resume", "--trainer.max_epochs=3") == 0
+    assert contents(RUN) == whole
+
+
+def test_what_cannot_be_continued(root, here, capsys):
+    def error(*args: str) -> str:
+        with pytest.raises(SystemExit) as end:
+            run(args=list(args))
+        found = capsys.readouterr().err
+        assert (end.value.code, "Traceback" in found) == (2, False), found
+        return found
+
+    given = ["fit", f"--data.root={root}", *QUIET, *SMALL]
+    assert "there is no run in lightning_logs that could be continued" in error("fit", "--resume")
+    fit(root, "--trainer.max_epochs=1")
+    best = best_checkpoint(RUN)
+    assert "--resume continues a fit, and not test" in error("test", "--resume")
+    assert "a run is continued with its own settings" in error("fit", "--resume", "--data.batch_size=32")
+    assert "was trained with 8, which cannot be changed" in error("fit", "--resume", "--model.hidden_channels=4")
+    (here / "alone.ckpt").write_bytes(best.read_bytes())
+    assert "a fit continues a run in its own folder" in error(*given, "--ckpt_path", "alone.ckpt")
+    for file in (best, best.with_name("last.ckpt")):
+        file.write_bytes(b"hello")
+    assert f"{RUN} holds no readable checkpoint" in error("fit", "--resume")
+
+
+@pytest.mark.slow
+def test_a_run_is_not_continued_on_other_data(root, here, capsys):
+    fit(root, "--trainer.max_epochs=1")
+    (here / "other").mkdir()
+    pd.read_csv(root / "ratings.csv")[1:].to_csv(here / "other" / "ratings.csv", index=False)
+    pd.read_csv(root / "movies.csv").to_csv(here / "other" / "movies.csv", index=False)
+    with pytest.raises(SystemExit):
+        run(args=["fit", "--resume", f"--data.root={here / 'other'}", "--trainer.max_epochs=2"])
+    assert "the same users and movies, but other ratings" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(4))
+def test_killed_again_and_again_at_random_moments(root, whole, here, seed):
+    rng, kills = random.Random(seed), 0
+    while kills < 5:  # may be after the fit, too
+        begun = list(here.glob("lightning_logs/*/checkpoints/*.ckpt"))
+        flags = ["--resume"] if begun else [f"--data.root={root}", *FLAGS]
+        status = run_process(here, flags, stop_at=rng.randrange(10, 130))
+        assert status in (0, -signal.SIGKILL), (here / "output.txt").read_text()[-2000:]
+        kills += status != 0
+    assert run_process(here, ["--resume"]) == 0, (here / "output.txt").read_text()[-2000:]
+    assert contents(run_folders()[-1]) == whole
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("how", "status", "go_on"),
+    [(signal.SIGTERM, 143, ["--resume"]), (signal.SIGINT, 130, ["--ckpt_path", "last"])],
+    ids=["SIGTERM", "Ctrl-C"],
+)
+def test_processes_end_with_the_shells_status(root, whole, here, how, status, go_on):
+    fit = [f"--data.root={root}", *FLAGS]
+    assert run_process(here, [*fit, "--data.num_workers=2"], 100, how) == status  # batches sampled ahead are not lost
+    assert run_process(here, go_on if go_on == ["--resume"] else [*fit, *go_on]) == 0
+    assert contents(RUN) == whole
