@@ -87,10 +87,15 @@ def test_a_full_disk_stops_with_one_sentence_and_the_run_goes_on(root, whole, ca
 
 
 @pytest.mark.slow
-def test_a_finished_run_goes_on_for_more_epochs(root, whole):
-    fit(root, *FLAGS, "--trainer.max_epochs=2")
+def test_a_finished_run_goes_on_for_more_epochs(root, here, monkeypatch):
+    """With a learning rate that does not depend on how many there are."""
+    flags = [f"--data.root={root}", *FLAGS, "--model.lr_schedule=constant"]
+    for folder, epochs in (("whole", 3), ("part", 2)):
+        (here / folder).mkdir()
+        monkeypatch.chdir(here / folder)
+        assert run_script("fit.py", *flags, f"--trainer.max_epochs={epochs}") == 0
     assert run_script("fit.py", "--resume", "--trainer.max_epochs=3") == 0
-    assert contents(RUN) == whole
+    assert contents(RUN) == contents(here / "whole" / RUN)
 
 
 def test_what_cannot_be_continued(root, here, capsys):

@@ -1,9 +1,11 @@
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import matplotlib.image
@@ -19,8 +21,9 @@ from lightning_lp.data.datamodule import MovieLensDataModule
 from lightning_lp.data.synthetic import write_movielens
 from lightning_lp.errors import UserError
 from lightning_lp.model.settings import check_model
-from lightning_lp.tuning import SPACE, measure, opened, prepare, queue_again, search, settings_of, space_of, start_of
+from lightning_lp.tuning import SPACE, measure, search, settings_of, space_of, start_of
 from lightning_lp.tuning_report import show, with_params, write_report
+from lightning_lp.tuning_study import opened, prepare, queue_again
 from tests.journeys import QUIET, SCRIPTS, results, run_folders, run_script
 
 CONFIGS = SCRIPTS / "configs"
@@ -47,17 +50,23 @@ def settings(root: Path) -> dict:
 
 
 def trials(path: Path = STUDY) -> list[optuna.trial.FrozenTrial]:
-    """All trials in a study's file; none before there is a study."""
-    if not path.exists():
-        return []
+    """All trials in a study's file."""
     storage = optuna.storages.RDBStorage(f"sqlite:///{path}")
     try:
         return optuna.load_study(study_name="tune", storage=storage).trials
-    except KeyError:
-        return []
     finally:
         storage.remove_session()
         storage.engine.dispose()
+
+
+def running_trial() -> int:
+    """Number of the trial that another process is at, or 0."""
+    try:
+        with closing(sqlite3.connect(f"file:{STUDY}?mode=ro", uri=True)) as database:
+            (found,) = database.execute("SELECT max(number) FROM trials WHERE state = 'RUNNING'").fetchone()
+            return found or 0
+    except sqlite3.OperationalError:  # there is no file yet, or no table
+        return 0
 
 
 def finished(found: list[optuna.trial.FrozenTrial]) -> list[tuple[dict, float | None]]:
@@ -109,8 +118,9 @@ def test_journey(root, monkeypatch, capsys):
     capsys.readouterr()
     assert run_script("tune.py", *flags) == 0, "nothing is left to do"
     assert finished(trials()) == finished([first, second])
-    assert run_script("tune.py", *flags, "--data.split=temporal") == 2
-    assert "error: data.split is temporal, and the trials of the study have random" in capsys.readouterr().err
+    for flag, name in (("--data.split=temporal", "data.split is temporal"), ("--seeds=1", "seeds is [1]")):
+        assert run_script("tune.py", *flags, flag) == 2
+        assert f"error: {name}, and the trials of the study have " in capsys.readouterr().err
 
 
 def run_folders_but_tune() -> list[Path]:
@@ -167,7 +177,7 @@ def test_temperature_changes_no_ranking_and_is_not_searched(settings):
 
 def search_file(path: Path, settings: dict, count: int = 4) -> None:
     with opened(path) as study:
-        prepare(study, settings, [0, 1])
+        prepare(study, start_of(settings["model"]), settings)
         search(study, settings, count, [0, 1])
 
 
@@ -191,7 +201,7 @@ def test_continued_search_is_the_one_that_was_never_stopped(settings, monkeypatc
 
 def test_a_trial_is_queued_again_once(settings):
     with opened(STUDY) as study:
-        prepare(study, settings, [0])
+        prepare(study, start_of(settings["model"]), settings)
         running = study.ask(SPACE)
         # Killed between the two steps of `queue_again`:
         study.enqueue_trial(running.params, user_attrs={"start": True, "retry_of": 0})
@@ -207,20 +217,20 @@ def test_a_trial_is_queued_again_once(settings):
 
 def test_settings_may_change_while_no_trial_is_finished(settings, monkeypatch):
     fake(monkeypatch)
-    other = with_params(settings, {"lr": 0.002}) | {"data": {**settings["data"], "root": "elsewhere"}}
+    start, other = start_of(settings["model"]), settings | {"data": {**settings["data"], "root": "elsewhere"}}
     with opened(STUDY) as study:
-        prepare(study, other, [0])
+        prepare(study, start | {"lr": 0.002}, other)
         study.ask(SPACE)
     with opened(STUDY) as study:
-        prepare(study, settings, [0])
+        queue_again(study)
+        prepare(study, start, settings)
         search(study, settings, 1, [0])
         (trial,) = (trial for trial in study.trials if trial.state == TrialState.COMPLETE)
-        assert trial.params["lr"] == settings["model"]["lr"]
-        prepare(study, settings | {"trainer": {**settings["trainer"], "accelerator": "auto"}}, [0])
+        assert trial.params == start
+        assert [trial.state for trial in study.trials].count(TrialState.FAIL) == 2
+        prepare(study, start, settings | {"trainer": {**settings["trainer"], "accelerator": "auto"}})
         with pytest.raises(UserError, match=r"data.root is elsewhere, and the trials of the study have /"):
-            prepare(study, other | {"model": settings["model"]}, [0])
-        with pytest.raises(UserError, match=r"seeds is \[0, 1\], and the trials of the study have \[0\]"):
-            prepare(study, settings, [0, 1])
+            prepare(study, start, other)
 
 
 def test_a_diverged_trial_is_worth_nothing_and_other_mistakes_stop(settings, monkeypatch):
@@ -312,7 +322,7 @@ def test_stopped_process_goes_on(how, status, root, capfd):
     running, end = 0, time.monotonic() + 120
     while running < 2 and time.monotonic() < end and process.poll() is None:
         time.sleep(0.02)
-        running = max((trial.number for trial in trials() if trial.state == TrialState.RUNNING), default=0)
+        running = running_trial()
     process.send_signal(how)
     assert process.wait(60) == status
     out, err = capfd.readouterr()

@@ -17,6 +17,7 @@ BY_LOSS = [
     for callback in ("checkpoint", "early_stopping")
     for what, value in ((f"{callback}.monitor", "val/loss"), (f"{callback}.mode", "min"))
 ]
+BY_AUROC = ["--checkpoint.monitor=val/auroc", "--early_stopping.monitor=val/auroc"]
 ONE_CLASS = ["--data.eval_batch_size=1", "--trainer.limit_val_batches=1", "--trainer.limit_test_batches=1"]
 
 
@@ -63,7 +64,7 @@ def test_a_validation_loss_that_is_no_number_chooses_no_checkpoint(root, monkeyp
 
 def test_labels_of_one_class_are_undefined_and_choose_no_checkpoint(root, capsys):
     with pytest.raises(UserError, match="val/auroc is undefined on these validation labels"):
-        fit(root, *ONE_CLASS)
+        fit(root, *ONE_CLASS, *BY_AUROC)
     assert not [path for path in run_folders()[0].rglob("*.ckpt") if path.name != "last.ckpt"]
     fit(root, *ONE_CLASS, *BY_LOSS)
     found = results(run_folders()[1])["validation"]
