@@ -2,10 +2,10 @@
 
 import copy
 import io
-import json
 import logging
 import sys
 import tempfile
+from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
@@ -13,22 +13,18 @@ from typing import Any
 
 import optuna
 import yaml
-from filelock import FileLock, Timeout
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
-from optuna.exceptions import StorageInternalError
 from optuna.samplers import TPESampler
-from optuna.storages import RDBStorage
-from optuna.trial import TrialState
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from sqlalchemy.exc import SQLAlchemyError
 
 from lightning_lp import signals
 from lightning_lp.cli import main
 from lightning_lp.commands import Parser
 from lightning_lp.errors import UserError
 from lightning_lp.model.settings import check_model
-from lightning_lp.tuning_report import at, best_of, finished_of, show, with_params, write_report
+from lightning_lp.tuning_report import at, show, with_params, write_report
+from lightning_lp.tuning_study import best_of, finished_of, opened, prepare, queue_again
 
 SPACE: Mapping[str, BaseDistribution] = {
     # below `model`                    low    high
@@ -47,11 +43,6 @@ ranking depends on it, and a search on rankings would leave a value by chance, a
 METRIC = "ndcg@20"
 DEFAULT_STUDY = Path("lightning_logs/tune/study.db")
 _REFUSED = ("--seed_everything", "--data.split_seed", "--ckpt_path", "--resume", "--print_config")
-_HARMLESS = (
-    *("trainer.accelerator", "trainer.devices", "trainer.default_root_dir", "trainer.enable_", "trainer.log"),
-    *("data.num_workers", "data.cache_dir", "checkpoint.autosave_", "predictions", "seed_everything"),
-)
-"""How settings begin that may differ when a study is continued."""
 _DIVERGED = ("the training loss is", "the validation loss is")
 """How a fit's refusal to go on without finite numbers begins."""
 
@@ -70,19 +61,14 @@ def tune(defaults: Path, args: Sequence[str] | None = None) -> None:
         UserError: something that the user can put right.
         SystemExit: options that cannot be parsed, ``--help``, or status 130 (143) after Ctrl-C (SIGTERM).
     """
-    parser = Parser(
-        prog="scripts/tune.py", description="Further flags are those of fit, such as --data.root DIR or --config FILE."
-    )
-    parser.add_argument("--trials", type=int, default=50, metavar="N", help="the study is to have (default: 50)")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1], metavar="S", help="default: 0 1")
-    parser.add_argument("--study", type=Path, default=DEFAULT_STUDY, metavar="FILE", help=f"default: {DEFAULT_STUDY}")
-    options, flags = parser.parse_known_args(args)
-    _check(options.trials, options.seeds, flags)
+    options, flags = _parse(args)
     settings = settings_of(defaults, flags)
     status = 0
     with signals.exiting(), opened(options.study) as study:
-        prepare(study, settings, options.seeds)
-        for name, value in start_of(settings["model"]).items():
+        space, start = space_of(settings["model"]), start_of(settings["model"])
+        fixed = {"seeds": options.seeds, "space": {name: repr(space[name]) for name in space}, **settings}
+        prepare(study, start, fixed)
+        for name, value in start.items():
             if value != (given := at(settings["model"], name)):
                 print(f"{name} {given} is not searched: the first trial has {value}", file=sys.stderr)
         try:
@@ -99,6 +85,18 @@ def tune(defaults: Path, args: Sequence[str] | None = None) -> None:
             print(f"written to {options.study.parent}: {', '.join(written)}")
     if status:
         sys.exit(status)
+
+
+def _parse(args: Sequence[str] | None) -> tuple[Namespace, list[str]]:
+    parser = Parser(
+        prog="scripts/tune.py", description="Further flags are those of fit, such as --data.root DIR or --config FILE."
+    )
+    parser.add_argument("--trials", type=int, default=50, metavar="N", help="the study is to have (default: 50)")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1], metavar="S", help="default: 0 1")
+    parser.add_argument("--study", type=Path, default=DEFAULT_STUDY, metavar="FILE", help=f"default: {DEFAULT_STUDY}")
+    options, flags = parser.parse_known_args(args)
+    _check(options.trials, options.seeds, flags)
+    return options, flags
 
 
 def settings_of(defaults: Path, flags: Sequence[str]) -> dict[str, Any]:
@@ -148,79 +146,6 @@ def start_of(model: Mapping[str, Any]) -> dict[str, Any]:
         elif isinstance(distribution, FloatDistribution):
             start[name] = min(max(float(value), distribution.low), distribution.high)
     return start
-
-
-@contextmanager
-def opened(path: Path) -> Iterator[optuna.Study]:
-    """The study in a file, which is made if it is not there; one process at a time.
-
-    Raises:
-        UserError: the file is no study, or another process has it.
-    """
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    if path.is_dir():
-        raise UserError(f"--study {path} is a folder: give a file, such as {path / DEFAULT_STUDY.name}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(path.with_name(f".{path.name}.lock"), timeout=0):
-            storage = None
-            try:
-                storage = RDBStorage(f"sqlite:///{path}")
-                study = optuna.create_study(
-                    storage=storage, study_name="tune", direction="maximize", load_if_exists=True
-                )
-            except (SQLAlchemyError, StorageInternalError, RuntimeError) as error:
-                reason = str(error).splitlines()[0]
-                raise UserError(f"--study {path} is no study, or is damaged ({reason}): name another file") from None
-            try:
-                yield study
-            finally:
-                storage.remove_session()
-                storage.engine.dispose()
-    except Timeout:
-        raise UserError(f"--study {path}: another search is writing to it; wait, or name another file") from None
-
-
-def prepare(study: optuna.Study, settings: Mapping[str, Any], seeds: Sequence[int]) -> None:
-    """Queues the start as a new study's first trial, and again what a stopped search was at.
-
-    Raises:
-        UserError: the study has trials with other settings.
-    """
-    space, start = space_of(settings["model"]), start_of(settings["model"])
-    now = {"seeds": list(seeds), **{f"space.{name}": repr(space[name]) for name in space}, **dict(_flat(settings))}
-    now = json.loads(json.dumps({name: value for name, value in now.items() if not name.startswith(_HARMLESS)}))
-    before = study.user_attrs.get("settings", now)
-    for name in sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name)):
-        if finished_of(study):
-            raise UserError(
-                f"{name} is {now.get(name)}, and the trials of the study have {before.get(name)}: "
-                "give the same again, or another --study FILE"
-            )
-        _drop_unfinished(study)
-    study.set_user_attr("settings", now)
-    if all(trial.state == TrialState.FAIL for trial in study.get_trials(deepcopy=False)):
-        study.enqueue_trial(start, user_attrs={"start": True})
-    queue_again(study)
-
-
-def queue_again(study: optuna.Study) -> None:
-    """Marks trials that are running as failed, and queues the same parameters, once however often it is called."""
-    again = {trial.user_attrs.get("retry_of") for trial in study.get_trials(deepcopy=False)}
-    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        if trial.number not in again:
-            params = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
-            kept = {name: value for name, value in trial.user_attrs.items() if name == "start"}
-            study.enqueue_trial(params, user_attrs={**kept, "retry_of": trial.number})
-        study.tell(trial.number, state=TrialState.FAIL)
-
-
-def _drop_unfinished(study: optuna.Study) -> None:
-    """Marks what is running or queued as failed: it belongs to settings that were given up."""
-    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        study.tell(trial.number, state=TrialState.FAIL)
-    for _ in study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
-        study.tell(study.ask(), state=TrialState.FAIL)  # `ask` takes from the queue
 
 
 def search(study: optuna.Study, settings: Mapping[str, Any], trials: int, seeds: Sequence[int]) -> None:
@@ -283,15 +208,6 @@ def _check(trials: int, seeds: Sequence[int], flags: Sequence[str]) -> None:
 def _best(study: optuna.Study) -> str:
     best = best_of(study)
     return "no trial yet" if best is None else f"best {METRIC} {best.value:.4f}"
-
-
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Names with dots, and values."""
-    for name, value in settings.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
 
 
 def _progress() -> Progress:

@@ -13,28 +13,18 @@ import pandas as pd
 import yaml
 from matplotlib.figure import Figure
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from lightning_lp.atomic import replacing
+from lightning_lp.tuning_study import finished_of
 
 _SHOWN = 5
 _WIDTH = 80
 _ENOUGH = 25
 """Trials of which the best fifth are five, as Optuna's manual advises."""
-
-
-def finished_of(study: optuna.Study) -> list[FrozenTrial]:
-    """The finished trials, best first; of equal ones the first."""
-    trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    return sorted(trials, key=lambda trial: (-(trial.value or 0.0), trial.number))
-
-
-def best_of(study: optuna.Study) -> FrozenTrial | None:
-    """The best finished trial, or none yet."""
-    return next(iter(finished_of(study)), None)
 
 
 def at(model: Mapping[str, Any], name: str) -> Any:

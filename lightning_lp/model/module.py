@@ -92,6 +92,8 @@ class LinkPredictionModule(pl.LightningModule):
                 spectral_l2=spectral_l2,
                 temperature=temperature,
             )
+            for parameter in (self.encoder.activity, self.encoder.constant):
+                parameter.requires_grad_("bce" in losses)  # nothing else depends on them: DDP would wait for gradients
         self.classifier = DotProductClassifier()
         metrics = MetricCollection(
             {
