@@ -95,6 +95,7 @@ class RunCheckpoint(ModelCheckpoint):
         models = {here(path): score for path, score in state_dict["best_k_models"].items()}
         self._outdated = [here(path) for path in state_dict.get("outdated", ())]
         super().load_state_dict({**state_dict, **paths, "best_k_models": models, "dirpath": self.dirpath})
+        self.current_score = state_dict.get("current_score")  # of the last file; Lightning sets it with the next
 
     def _is_due(self, trainer: pl.Trainer, batch_idx: int) -> bool:
         if trainer.global_step == self._saved_step:
