@@ -206,7 +206,7 @@ def _run(args: list[str], then_test: bool) -> LinkPredictionCLI:
         save_config_callback=RunConfig,
         trainer_defaults={
             "max_epochs": 15,
-            "log_every_n_steps": 10,
+            "log_every_n_steps": 5,
             "callbacks": [
                 *(FiniteNumbers(), DataReport(), throughput, Curves(), Samples(), Results(throughput)),
                 Continuation(),

@@ -340,7 +340,7 @@ def test_stopped_process_goes_on(how, status, root, capfd):
     assert found[running].state == TrialState.FAIL
     (again,) = (trial for trial in found if trial.user_attrs.get("retry_of") == running)
     assert again.state == TrialState.COMPLETE
-    assert again.params == found[running].params
+    assert again.params.items() >= found[running].params.items(), "it was stopped before all were chosen"
 
     assert run_script("tune.py", *flags, "--study=whole.db") == 0
     assert finished(trials(Path("whole.db"))) == finished(found)

@@ -26,6 +26,9 @@ from lightning_lp.data.synthetic import SAMPLE_NAME
 from lightning_lp.data.tables import Pairs, Tables, read_pairs, read_tables
 from lightning_lp.errors import UserError
 
+_MIN_BATCHES = 8
+"""An epoch has at least so many, where the links of a batch carry no messages in it."""
+
 
 class MovieLensDataModule(pl.LightningDataModule):
     """MovieLens-style data: from two CSV files to mini-batches.
@@ -58,7 +61,8 @@ class MovieLensDataModule(pl.LightningDataModule):
         num_neighbors: neighbours sampled per node in each hop; -1 takes all.
         num_raters: of those, how many users are sampled per movie, where that is to differ; [0]: none.
         eval_num_neighbors: ``num_neighbors`` in evaluation. Default: all.
-        batch_size: links per training batch and process, negatives not counted.
+        batch_size: links per training batch and process, negatives not counted. With ``exclude_seed_links`` an eighth
+            of all training links at most, over all processes: the rest are the messages that the batch learns from.
         eval_batch_size: labels per evaluation batch and process.
         num_workers: processes that sample batches; 0 samples in the main process.
         predict_file: CSV file with the (user, movie) pairs that ``predict`` scores.
@@ -200,11 +204,19 @@ class MovieLensDataModule(pl.LightningDataModule):
         return self._loader(
             self.split.train,
             hparams["num_neighbors"],
-            batch_size=hparams["batch_size"],
+            batch_size=self._train_batch_size(),
             shuffle=True,
             positives=avoided,
             neg_sampling=NegativeSampling("binary", hparams["neg_sampling_ratio"]),
         )
+
+    def _train_batch_size(self) -> int:
+        """``batch_size``, or less where the links left out of a batch's messages would leave too few of them."""
+        size: int = self.hparams["batch_size"]
+        if not self.hparams["exclude_seed_links"]:
+            return size
+        world_size = self.trainer.world_size if self.trainer else 1
+        return min(size, max(1, self.split.train[RATES].edge_label_index.size(1) // (_MIN_BATCHES * world_size)))
 
     def val_dataloader(self) -> LinkLoader:
         """Validation links and non-links; messages are the training links."""
