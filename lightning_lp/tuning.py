@@ -91,9 +91,19 @@ def _parse(args: Sequence[str] | None) -> tuple[Namespace, list[str]]:
     parser = Parser(
         prog="scripts/tune.py", description="Further flags are those of fit, such as --data.root DIR or --config FILE."
     )
-    parser.add_argument("--trials", type=int, default=50, metavar="N", help="the study is to have (default: 50)")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1], metavar="S", help="default: 0 1")
-    parser.add_argument("--study", type=Path, default=DEFAULT_STUDY, metavar="FILE", help=f"default: {DEFAULT_STUDY}")
+    parser.add_argument(
+        "--trials", type=int, default=50, metavar="N", help="finished trials the study is to have (default: 50)"
+    )
+    parser.add_argument(
+        "--seeds", type=int, nargs="+", default=[0, 1], metavar="S", help="of split and training (default: 0 1)"
+    )
+    parser.add_argument(
+        "--study",
+        type=Path,
+        default=DEFAULT_STUDY,
+        metavar="FILE",
+        help=f"to make or continue (default: {DEFAULT_STUDY})",
+    )
     options, flags = parser.parse_known_args(args)
     _check(options.trials, options.seeds, flags)
     return options, flags
@@ -126,7 +136,7 @@ def space_of(model: Mapping[str, Any]) -> dict[str, BaseDistribution]:
     """``SPACE`` without what the model's encoder and losses do not read."""
     unused = set()
     if model["encoder"] != "history":
-        unused |= {"dropout", "spectral_weight", "spectral_l2"}
+        unused |= {"dropout"}
     if model["encoder"] != "history" or model["spectral_channels"] == 0:
         unused |= {"spectral_weight", "spectral_l2"}
     if "bce" not in model["losses"] or len(model["losses"]) == 1:

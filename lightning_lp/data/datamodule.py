@@ -216,7 +216,8 @@ class MovieLensDataModule(pl.LightningDataModule):
         if not self.hparams["exclude_seed_links"]:
             return size
         world_size = self.trainer.world_size if self.trainer else 1
-        return min(size, max(1, self.split.train[RATES].edge_label_index.size(1) // (_MIN_BATCHES * world_size)))
+        num_links = int(self.split.train[RATES].edge_label_index.size(1))
+        return min(size, max(1, num_links // (_MIN_BATCHES * world_size)))
 
     def val_dataloader(self) -> LinkLoader:
         """Validation links and non-links; messages are the training links."""

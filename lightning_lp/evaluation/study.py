@@ -143,12 +143,16 @@ def _run_seed(lines: list[Line], options: Namespace, flags: list[str], seed: int
         print(f"seed {seed}, {line.name}: {shown}, {entry.fit_s:.0f} s", flush=True)
 
 
+def _given(changes: Mapping[str, Any]) -> list[str]:
+    """A variant as flags of fit."""
+    return [f"--{name}={value if isinstance(value, str) else json.dumps(value)}" for name, value in changes.items()]
+
+
 def _fit(changes: Mapping[str, Any], flags: list[str], seed: int) -> Any:
     """Trains in a folder that is then removed. Returns data, module with the best weights, and seconds."""
-    given = [f"--{name}={json.dumps(value)}" for name, value in changes.items()]
     seeds = [f"--seed_everything={seed}", f"--data.split_seed={seed}"]
     with tempfile.TemporaryDirectory() as folder:
-        cli = main(["fit", *flags, *given, *seeds, f"--trainer.default_root_dir={folder}"])
+        cli = main(["fit", *flags, *_given(changes), *seeds, f"--trainer.default_root_dir={folder}"])
     return cli.datamodule, cli.model, cli.results.results["timing"]["fit_s"]
 
 
