@@ -33,7 +33,7 @@ def test_workers_and_deterministic_mode_change_no_bit_of_the_weights(root):
     for again in same:
         assert first.keys() == again.keys()
         assert all(torch.equal(first[name], again[name]) for name in first)
-    assert not torch.equal(first["encoder.user_emb.weight"], other_seed["encoder.user_emb.weight"])
+    assert not torch.equal(first["encoder.movie_emb.weight"], other_seed["encoder.movie_emb.weight"])
 
 
 def test_an_operation_that_cannot_be_deterministic_is_named(capsys):

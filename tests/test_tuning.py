@@ -60,10 +60,14 @@ def trials(path: Path = STUDY) -> list[optuna.trial.FrozenTrial]:
 
 
 def running_trial() -> int:
-    """Number of the trial that another process is at, or 0."""
+    """Number of the trial that another process trains, or 0. Stopped while it is drawn, it is drawn anew."""
+    training = (
+        "SELECT max(number) FROM trials WHERE state = 'RUNNING' AND "
+        "(SELECT count(*) FROM trial_params WHERE trial_params.trial_id = trials.trial_id) = ?"
+    )
     try:
         with closing(sqlite3.connect(f"file:{STUDY}?mode=ro", uri=True)) as database:
-            (found,) = database.execute("SELECT max(number) FROM trials WHERE state = 'RUNNING'").fetchone()
+            (found,) = database.execute(training, [len(SPACE)]).fetchone()
             return found or 0
     except sqlite3.OperationalError:  # there is no file yet, or no table
         return 0

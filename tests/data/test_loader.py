@@ -8,7 +8,7 @@ from lightning_lp.data.loader import LinkLoader
 from lightning_lp.data.schema import RATES
 from lightning_lp.data.synthetic import write_movielens
 
-BATCHES = 7
+BATCHES = 8
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +19,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def loader(root: Path, num_workers: int = 0) -> LinkLoader:
-    data = MovieLensDataModule(root=str(root), batch_size=60, num_workers=num_workers)
+    data = MovieLensDataModule(root=str(root), batch_size=50, num_workers=num_workers)
     data.setup()
     return data.train_dataloader()
 
