@@ -33,7 +33,7 @@ from lightning_lp.errors import UserError
 from lightning_lp.mistakes import check_config, explain
 from lightning_lp.model.module import LinkPredictionModule
 
-MONITOR = "val/ndcg@20"
+MONITOR = "val/auroc"
 
 
 class Parser(LightningArgumentParser):
