@@ -54,7 +54,7 @@ def test_every_n_epochs(root, monkeypatch, every, epochs):
 
 def test_watching_what_is_never_ranked_is_refused(root):
     with pytest.raises(UserError, match=r"leaves no val/ndcg@20 to watch: give --checkpoint\.monitor val/auroc"):
-        fit(root, "--ranking.every_n_epochs=0")
+        fit(root, "--ranking.every_n_epochs=0", "--checkpoint.monitor=val/ndcg@20")
 
 
 def test_a_negative_number_of_epochs_is_refused():
