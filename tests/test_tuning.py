@@ -173,7 +173,8 @@ def test_what_is_not_read_is_not_searched():
 
 
 def test_temperature_changes_no_ranking_and_is_not_searched(settings):
-    values = {measure(with_params(settings, {"temperature": value}), 0) for value in (0.5, 1.5, 4.0)}
+    once = settings | {"trainer": settings["trainer"] | {"max_epochs": 1}}  # which epoch has the best AUROC may change
+    values = {measure(with_params(once, {"temperature": value}), 0) for value in (0.5, 1.5, 4.0)}
     assert max(values) - min(values) < 1e-6
     assert min(values) > 0
     assert "temperature" not in SPACE
