@@ -1,0 +1,94 @@
+"""Every option of the model does what its documentation says."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from lightning_lp.data.schema import MOVIE, RATES, REV_RATES, USER
+from lightning_lp.errors import UserError
+from lightning_lp.model.module import LinkPredictionModule, warm_cosine
+from tests.data.test_sampler import make_loader
+from tests.graphs import make_graph, random_links, sage_module
+
+
+@pytest.fixture
+def data():
+    return make_graph(random_links(20, 30, 150, seed=0), 20, 30)
+
+
+def history(**options):
+    torch.manual_seed(0)
+    return LinkPredictionModule(20, 30, 3, 0, 1, hidden_channels=8, spectral_channels=4, **options)
+
+
+def first_batch(data, hops):
+    return next(iter(make_loader(data, hops, batch_size=64)))
+
+
+@pytest.mark.parametrize("losses", [{"softmax": 1.0}, {"bpr": 1.0}, {"softmax": 1.0, "bce": 1.0}])
+def test_graphsage_trains_with_every_loss(data, losses):
+    module = sage_module(20, 30, 0, hidden_channels=8, losses=losses)
+    module.log, module.log_dict = (lambda *args, **kwargs: None for _ in range(2))
+    module._trainer = SimpleNamespace(optimizers=[SimpleNamespace(param_groups=[{"lr": 0.1}])])
+    optimizer, found = torch.optim.Adam(module.parameters(), lr=0.03), []
+    for _ in range(30):
+        loss = module.training_step(first_batch(data, [3, 3]), 0)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        found.append(float(loss))
+    assert found[-1] < 0.9 * found[0]
+
+
+def test_dropout_is_of_training_alone(data):
+    plain, dropped = history(), history(dropout=0.5)
+    inputs = data.node_id_dict, {}, data.edge_index_dict
+    for training in (False, True):
+        z, z_dropped = (module.train(training).encoder(*inputs)[USER][:, :-1] for module in (plain, dropped))
+        assert torch.allclose(z, z_dropped) is not training
+
+
+def test_the_exponent_weighs_users(data):
+    batch = first_batch(data, {RATES: [0], REV_RATES: [-1]})
+    degree = torch.bincount(data[RATES].edge_index[0], minlength=20)
+    user = batch[USER].node_id[batch[RATES].edge_label_index[0, batch[RATES].edge_label > 0]]
+    for exponent in (0.0, 0.5, 1.0):
+        expected = degree[user].float() ** -exponent
+        found = history(user_exponent=exponent)._scores(batch).weight
+        torch.testing.assert_close(found, expected / expected.sum())
+
+
+def test_raters_are_sampled_only_if_asked_for(data):
+    assert first_batch(data, {RATES: [0], REV_RATES: [-1]})[RATES].edge_index.size(1) == 0
+    assert first_batch(data, [-1])[RATES].edge_index.size(1) > 0
+
+
+def test_temperature_changes_no_order_of_a_user(data):
+    orders = []
+    for temperature in (0.5, 3.0):
+        z_dict = history(temperature=temperature).eval().encoder(data.node_id_dict, {}, data.edge_index_dict)
+        orders.append((z_dict[USER].double() @ z_dict[MOVIE].double().T).argsort(dim=1))
+    assert torch.equal(*orders)
+
+
+def test_the_learning_rate_warms_up_and_falls_to_nothing():
+    rates = [warm_cosine(step, 100) for step in range(101)]
+    assert rates[0] == pytest.approx(0.1)
+    assert max(rates) == rates[9] > 0.97
+    assert rates[9:] == sorted(rates[9:], reverse=True)
+    assert rates[100] == pytest.approx(0)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("losses", {}), ("losses", {"hinge": 1.0}), ("losses", {"bce": 0.0}), ("dropout", 1.0), ("temperature", 0.0)],
+)
+def test_what_cannot_be_right_is_refused(option, value):
+    with pytest.raises(UserError, match=f"--model.{option} "):
+        history(**{option: value})
+
+
+def test_history_reads_one_hop():
+    with pytest.raises(UserError, match="reads one hop, and 2 are sampled"):
+        history(num_layers=2)
