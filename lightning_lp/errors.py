@@ -13,3 +13,13 @@ class UserError(Exception):
     def __init__(self, text: str) -> None:
         line = " ".join(text.splitlines())  # what a file held may hold line breaks, or be a whole book
         super().__init__(line if len(line) <= _LONGEST else f"{line[: _LONGEST - 300]} ... {line[-300:]}")
+
+
+def require(right: bool, option: str, value: object, wanted: str) -> None:
+    """Refuses a setting.
+
+    Raises:
+        UserError: it is not ``right``.
+    """
+    if not right:
+        raise UserError(f"{option} {value}: {wanted} wanted")

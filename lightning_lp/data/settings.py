@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from lightning_lp.errors import UserError
+from lightning_lp.errors import UserError, require
 
 _MAX_COUNT, _MAX_WORKERS, _MAX_RATIO = 2**31, 256, 10_000
 
@@ -15,38 +15,37 @@ def check_settings(hparams: Mapping[str, Any]) -> None:
         UserError: one is out of its range, or two contradict each other.
     """
 
-    def require(right: bool, name: str, wanted: str) -> None:
-        if not right:
-            raise UserError(f"--data.{name} {hparams[name]}: {wanted} wanted")
+    def check(right: bool, name: str, wanted: str) -> None:
+        require(right, f"--data.{name}", hparams[name], wanted)
 
     for name in ("batch_size", "eval_batch_size"):
-        require(1 <= hparams[name] < _MAX_COUNT, name, "1 or more, and less than 2^31,")
-    require(0 <= hparams["num_workers"] <= _MAX_WORKERS, "num_workers", f"0 to {_MAX_WORKERS}")
+        check(1 <= hparams[name] < _MAX_COUNT, name, "1 or more, and less than 2^31,")
+    check(0 <= hparams["num_workers"] <= _MAX_WORKERS, "num_workers", f"0 to {_MAX_WORKERS}")
     for name in ("neg_sampling_ratio", "eval_neg_sampling_ratio"):
-        require(0 < hparams[name] <= _MAX_RATIO, name, f"more than 0, and {_MAX_RATIO:,} or less,")
+        check(0 < hparams[name] <= _MAX_RATIO, name, f"more than 0, and {_MAX_RATIO:,} or less,")
     for name in ("num_val", "num_test"):
-        require(0 <= hparams[name] < 1, name, "0 or more, and less than 1,")
+        check(0 <= hparams[name] < 1, name, "0 or more, and less than 1,")
     for name in ("split_seed", "seed"):
-        require(0 <= hparams[name] < 2**63, name, "0 or more, and less than 2^63,")
-    require(0 <= hparams["disjoint_train_ratio"] < 1, "disjoint_train_ratio", "0 or more, and less than 1")
+        check(0 <= hparams[name] < 2**63, name, "0 or more, and less than 2^63,")
+    check(0 <= hparams["disjoint_train_ratio"] < 1, "disjoint_train_ratio", "0 or more, and less than 1")
     hops = hparams["num_neighbors"]
-    require(
+    check(
         len(hops) > 0 and all(n == -1 or 0 < n < _MAX_COUNT for n in hops),
         "num_neighbors",
         "a list of -1 or more than 0",
     )
     for name, least in (("eval_num_neighbors", 1), ("num_raters", 0)):
         given = hparams[name]
-        require(
+        check(
             given is None or (len(given) == len(hops) and all(n == -1 or least <= n < _MAX_COUNT for n in given)),
             name,
             f"a list of {len(hops)} numbers, as many as num_neighbors has, -1 or at least {least},",
         )
     names = [name for name in hparams if name.endswith("_column")]
     for name in names:
-        require(hparams[name].strip() != "", name, "the name of a column")
+        check(hparams[name].strip() != "", name, "the name of a column")
         same = [other for other in names if hparams[other] == hparams[name] and other != name]
-        require(not same, name, f"another column than --data.{', --data.'.join(same)} has")
+        check(not same, name, f"another column than --data.{', --data.'.join(same)} has")
     if hparams["disjoint_train_ratio"] == 0 and not hparams["exclude_seed_links"]:
         raise UserError(
             "--data.exclude_seed_links false with --data.disjoint_train_ratio 0 would show the model the very links "

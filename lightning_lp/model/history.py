@@ -9,7 +9,7 @@ from torch_geometric.nn import SAGEConv
 from torch_geometric.typing import EdgeType, NodeType
 
 from lightning_lp.data.schema import MOVIE, REV_RATES, USER
-from lightning_lp.model.spectral import feature_rows, spectral_embeddings
+from lightning_lp.model.spectral import feature_rows, scored, spectral_embeddings
 
 _CHUNK = 2**26
 """Scores held at once while they are summed up."""
@@ -48,7 +48,6 @@ class HistoryEncoder(nn.Module):
     x: Tensor
     terms: Tensor
     spectral_source: Tensor
-    spectral_target: Tensor
 
     def __init__(
         self,
@@ -77,7 +76,6 @@ class HistoryEncoder(nn.Module):
         self.register_buffer("x", torch.zeros(num_movies, num_features))
         self.register_buffer("terms", torch.zeros(num_movies, max_terms, dtype=torch.int64))
         self.register_buffer("spectral_source", torch.zeros(num_movies, spectral_channels))
-        self.register_buffer("spectral_target", torch.zeros(num_movies, spectral_channels))
         nn.init.normal_(self.movie_emb.weight, std=hidden_channels**-0.5)
         for module in (self.movie_lin, self.term_emb, self.user_lin):
             if module is not None:
@@ -98,9 +96,8 @@ class HistoryEncoder(nn.Module):
         self.terms.copy_(terms)
         width = max(channels, self.spectral_source.size(1))
         pairs = feature_rows(x, terms, self.num_terms)
-        source, target = spectral_embeddings(links, pairs, num_movies, width, self.spectral_l2)
+        source = spectral_embeddings(links, pairs, num_movies, width, self.spectral_l2)
         self.spectral_source.copy_(source[:, : self.spectral_source.size(1)])
-        self.spectral_target.copy_(target[:, : self.spectral_source.size(1)])
         start = source[:, :channels]
         scale = start.square().sum(dim=1).mean().rsqrt()  # mean squared length 1, as of the random start
         self.movie_emb.weight.data.copy_(start * scale)
@@ -148,7 +145,7 @@ class HistoryEncoder(nn.Module):
         table = self.movie_emb.weight + self.term_emb(self.terms)
         if self.movie_lin is not None:
             table = table + self.movie_lin(self.x)
-        parts = [table] if self.training else [table, self.spectral_target]
+        parts = [table] if self.training else [table, scored(self.spectral_source)]
         return torch.cat([*parts, self.movie_bias[:, None]], dim=1)
 
     def embed_new_users(self, edge_index: Tensor, num_users: int, movie_inputs: list[Tensor]) -> Tensor:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from lightning_lp.errors import UserError
+from lightning_lp.errors import UserError, require
 from lightning_lp.model.losses import LOSSES
 
 
@@ -15,24 +15,23 @@ def check_model(hparams: Mapping[str, Any]) -> None:
         UserError: one is out of its range, or two contradict each other.
     """
 
-    def require(right: bool, name: str, wanted: str) -> None:
-        if not right:
-            raise UserError(f"--model.{name} {hparams[name]}: {wanted} wanted")
+    def check(right: bool, name: str, wanted: str) -> None:
+        require(right, f"--model.{name}", hparams[name], wanted)
 
     losses = hparams["losses"]
     known = ", ".join(sorted(LOSSES))
-    require(
+    check(
         bool(losses) and set(losses) <= set(LOSSES) and all(weight > 0 for weight in losses.values()),
         "losses",
         f"a weight above 0 for one or more of {known}",
     )
     for name, least in (("hidden_channels", 1), ("spectral_channels", 0)):
-        require(least <= hparams[name] < 2**20, name, f"{least} or more, and less than a million,")
+        check(least <= hparams[name] < 2**20, name, f"{least} or more, and less than a million,")
     for name in ("lr", "temperature"):
-        require(0 < hparams[name] < math.inf, name, "more than 0")
+        check(0 < hparams[name] < math.inf, name, "more than 0")
     for name in ("spectral_weight", "spectral_l2", "weight_decay", "user_exponent"):
-        require(hparams[name] >= 0, name, "0 or more")
-    require(0 <= hparams["dropout"] < 1, "dropout", "0 or more, and less than 1")
+        check(hparams[name] >= 0, name, "0 or more")
+    check(0 <= hparams["dropout"] < 1, "dropout", "0 or more, and less than 1")
     if hparams["encoder"] == "history" and hparams["num_layers"] != 1:
         raise UserError(
             f"--model.encoder history reads one hop, and {hparams['num_layers']} are sampled: "

@@ -1,6 +1,7 @@
 """The linear part of the model: similarities of movies in closed form, as vectors of few channels."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -26,7 +27,7 @@ def spectral_embeddings(
     l2: float = 150.0,
     feature_weight: float = 2.0,
     seed: int = 0,
-) -> tuple[Tensor, Tensor]:
+) -> Tensor:
     """Vectors whose dot products are the similarities of movies that EASE finds, features included.
 
     EASE (Steck, "Embarrassingly shallow autoencoders for sparse data", WWW 2019) regresses each movie on all others:
@@ -34,7 +35,8 @@ def spectral_embeddings(
     times ``feature_weight``, the features (as rows of a user-item matrix: Jeunen, Van Balen and Goethals,
     "Closed-form models for collaborative filtering with side-information", RecSys 2020). With the singular value
     decomposition A = U S V' and g = S² / (S² + l2) that weight is (V g V')_ij / (1 - (V g V')_jj): a dot product
-    of ``V sqrt(g)`` and the same, scaled. The largest singular values are enough, and regularise a little further.
+    of ``V sqrt(g)`` and the same, scaled (:func:`scored`). The largest singular values are enough, and regularise a
+    little further.
 
     Args:
         links: [2, num_links] int64 (user, movie) training links.
@@ -46,8 +48,7 @@ def spectral_embeddings(
         seed: seed of the randomised decomposition (Halko, Martinsson and Tropp, SIAM Review 2011).
 
     Returns:
-        Two tensors [num_movies, channels] float32: of a movie in a history, and of a movie that is scored. Channels
-        beyond the rank of A are 0.
+        [num_movies, channels] float32 vectors of movies in a history. Channels beyond the rank of A are 0.
     """
     num_users, num_features = (int(pairs[0].max()) + 1 if pairs.numel() else 0 for pairs in (links, features))
     index = torch.cat([links, features + torch.tensor([[num_users], [0]], device=features.device)], dim=1)
@@ -59,6 +60,9 @@ def spectral_embeddings(
         torch.manual_seed(seed)
         _, s, v = torch.svd_lowrank(rows.coalesce(), q=rank, niter=4)
     source = v * (s.square() / (s.square() + l2)).sqrt()
-    target = source / (1 - source.square().sum(dim=1, keepdim=True))
-    missing = (0, channels - rank)
-    return tuple(torch.nn.functional.pad(z, missing) for z in (source, target))  # type: ignore[return-value]
+    return F.pad(source, (0, channels - rank))
+
+
+def scored(source: Tensor) -> Tensor:
+    """The vectors of movies that are scored, [num_movies, channels], from those of movies in a history."""
+    return source / (1 - source.square().sum(dim=1, keepdim=True))
