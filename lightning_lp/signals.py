@@ -10,24 +10,43 @@ from types import FrameType
 from typing import Any
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
+AGAIN_S = 0.01
+
+
+class Stopped(SystemExit):
+    """Ends the process with the shell's status of a signal."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(128 + signum)
+        self.signum = signum
 
 
 @contextmanager
 def exiting() -> Iterator[None]:
     """Lets a signal end the process with status 128 + its number: 143 for SIGTERM, 130 for Ctrl-C.
 
-    Lightning by itself gives 1 for Ctrl-C and may give 0 for SIGTERM.
+    Lightning by itself gives 1 for Ctrl-C and may give 0 for SIGTERM. Python drops what is raised in a
+    destructor or while it collects garbage: the signal then comes again, a moment later.
     """
     pid = os.getpid()
+    hook = sys.unraisablehook
 
     def end(signum: int, frame: FrameType | None) -> None:
         if os.getpid() == pid:  # not in a worker that samples batches: its parent ends it
-            raise SystemExit(128 + signum)
+            raise Stopped(signum)
 
-    previous = _install(end)
+    def again(unraisable: Any) -> None:
+        if isinstance(unraisable.exc_value, Stopped):
+            main = threading.main_thread().ident
+            threading.Timer(AGAIN_S, signal.pthread_kill, [main, unraisable.exc_value.signum]).start()
+        else:
+            hook(unraisable)
+
+    previous, sys.unraisablehook = _install(end), again
     try:
         yield
     finally:
+        sys.unraisablehook = hook
         _restore(previous)
 
 
@@ -57,7 +76,7 @@ class DeferredSignals:
         if os.getpid() != self._pid:
             return
         if self.received is not None:
-            raise SystemExit(128 + signum)
+            raise Stopped(signum)
         self.received = signum
         print("stopping after a checkpoint; once more to stop at once", file=sys.stderr, flush=True)
 
