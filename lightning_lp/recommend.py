@@ -17,7 +17,7 @@ from lightning_lp.data.graph import genre_names, multi_hot
 from lightning_lp.data.ids import IdMap
 from lightning_lp.data.schema import MOVIE, NO_GENRES, RATES, REV_RATES, USER
 from lightning_lp.errors import UserError
-from lightning_lp.evaluation.embed import embed_all
+from lightning_lp.model.embed import embed_all
 from lightning_lp.model.module import LinkPredictionModule
 from lightning_lp.topk import Recommendation, best, dot_products, probability
 
@@ -182,7 +182,7 @@ class Recommender:
             conv.register_forward_pre_hook(lambda _, inputs: self._layer_inputs.append(inputs[0][MOVIE]))
             for conv in getattr(module.encoder, "convs", [])
         ]
-        z_user, z_movie = embed_all(module, self._graph(state))
+        z_user, z_movie = embed_all(module.encoder, self._graph(state))
         for hook in hooks:
             hook.remove()
         return z_user.cpu().numpy(), z_movie.cpu().numpy()

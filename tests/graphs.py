@@ -1,5 +1,7 @@
 """Small graphs that tests are made of."""
 
+from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -42,6 +44,17 @@ def graphs(draw: st.DrawFn, min_links: int = 1) -> HeteroData:
 def pairs(edge_index: torch.Tensor) -> set[tuple[int, int]]:
     """The columns of [2, n] as a set."""
     return set(map(tuple, edge_index.t().tolist()))
+
+
+Mean = Callable[[torch.Tensor], torch.Tensor]
+
+
+def train_alone(module: LinkPredictionModule, mean: Mean = lambda value: value) -> None:
+    """Lets ``training_step`` be called without a Trainer; ``mean`` stands for the mean over processes."""
+    module.log, module.log_dict = (lambda *args, **kwargs: None for _ in range(2))  # type: ignore[method-assign]
+    strategy = SimpleNamespace(reduce=lambda value, reduce_op: mean(value))
+    optimizer = SimpleNamespace(param_groups=[{"lr": 0.1}])
+    module._trainer = SimpleNamespace(optimizers=[optimizer], strategy=strategy)  # type: ignore[assignment]
 
 
 def sage_module(num_users: int, num_movies: int, num_features: int, **options: Any) -> LinkPredictionModule:

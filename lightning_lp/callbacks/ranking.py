@@ -7,8 +7,7 @@ from torch_geometric.data import HeteroData
 
 from lightning_lp.data.datamodule import MovieLensDataModule, data_of
 from lightning_lp.errors import UserError
-from lightning_lp.evaluation.embed import dot_products, embed_all
-from lightning_lp.evaluation.ranking import means, rank_users, ranking_task
+from lightning_lp.evaluation.ranking import dot_products, means, rank_users, ranking_task
 from lightning_lp.model.module import LinkPredictionModule
 
 
@@ -61,7 +60,7 @@ class RankingMetrics(Callback):
         if not isinstance(pl_module, LinkPredictionModule):
             return
         task = ranking_task(graph, data.graph.below_min_rating)
-        score_users = dot_products(*embed_all(pl_module, graph))
+        score_users = dot_products(*pl_module.embeddings(stage))
         ranking = rank_users(task, score_users, trainer.global_rank, trainer.world_size)
         # Every process knows a part of the sums; the means are then the same in all of them.
         totals = {

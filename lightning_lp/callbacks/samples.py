@@ -10,7 +10,6 @@ from torch import Tensor
 from lightning_lp.data.datamodule import MovieLensDataModule, data_of
 from lightning_lp.data.graph import RatingGraph, genre_names
 from lightning_lp.data.schema import NO_GENRES, RATES
-from lightning_lp.evaluation.embed import embed_all
 from lightning_lp.evaluation.ranking import RankingTask, ranking_task, top_k
 from lightning_lp.model.module import LinkPredictionModule
 
@@ -38,7 +37,7 @@ class Samples(Callback):
             return
         if not isinstance(pl_module, LinkPredictionModule):
             return
-        z_user, z_movie = (z.cpu() for z in embed_all(pl_module, data.split.val))
+        z_user, z_movie = (z.cpu() for z in pl_module.embeddings("val"))
         for logger in loggers:
             if trainer.state.fn == TrainerFn.FITTING:
                 text = sample_text(data, z_user, z_movie, self.k)

@@ -9,18 +9,15 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from torch import Tensor
 from torch_geometric.data import HeteroData
 from torch_geometric.sampler import NegativeSampling
 
 from lightning_lp.data.graph import RatingGraph, build_graph
-from lightning_lp.data.loader import LinkLoader
-from lightning_lp.data.order import LinkOrder
-from lightning_lp.data.sampler import LinkNeighborSampler
+from lightning_lp.data.loader import LinkLoader, link_loader
 from lightning_lp.data.schema import MOVIE, RATES, REV_RATES, Columns
 from lightning_lp.data.settings import check_settings
 from lightning_lp.data.source import locate
-from lightning_lp.data.split import LinkSplit, Strategy, split_links
+from lightning_lp.data.split import LinkSplit, Strategy, split_links, without_messages
 from lightning_lp.data.state import check_state, graph_state
 from lightning_lp.data.synthetic import SAMPLE_NAME
 from lightning_lp.data.tables import Pairs, Tables, read_pairs, read_tables
@@ -60,7 +57,8 @@ class MovieLensDataModule(pl.LightningDataModule):
         exact_negatives: never draw a training link as a negative. ``false`` draws any pair, as the tutorial does.
         num_neighbors: neighbours sampled per node in each hop; -1 takes all.
         num_raters: of those, how many users are sampled per movie, where that is to differ; [0]: none.
-        eval_num_neighbors: ``num_neighbors`` in evaluation. Default: all.
+        eval_num_neighbors: ``num_neighbors`` in evaluation. Default: all; ``LinkPredictionModule`` then embeds all
+            nodes once for a validation or test, and its batches carry no messages.
         batch_size: links per training batch and process, negatives not counted. With ``exclude_seed_links`` an eighth
             of all training links at most, over all processes: the rest are the messages that the batch learns from.
         eval_batch_size: labels per evaluation batch and process.
@@ -205,7 +203,7 @@ class MovieLensDataModule(pl.LightningDataModule):
             self.split.train,
             hparams["num_neighbors"],
             batch_size=self._train_batch_size(),
-            shuffle=True,
+            degree=torch.bincount(self.split.train_links[0], minlength=self.num_users),
             positives=avoided,
             neg_sampling=NegativeSampling("binary", hparams["neg_sampling_ratio"]),
         )
@@ -215,17 +213,26 @@ class MovieLensDataModule(pl.LightningDataModule):
         size: int = self.hparams["batch_size"]
         if not self.hparams["exclude_seed_links"]:
             return size
-        world_size = self.trainer.world_size if self.trainer else 1
         num_links = int(self.split.train[RATES].edge_label_index.size(1))
-        return min(size, max(1, num_links // (_MIN_BATCHES * world_size)))
+        return min(size, max(1, num_links // (_MIN_BATCHES * self._world_size)))
+
+    @property
+    def _world_size(self) -> int:
+        return self.trainer.world_size if self.trainer else 1
+
+    @property
+    def embeds_once(self) -> bool:
+        """Whether evaluation takes all neighbours and the Trainer's model can embed all nodes once, for every label."""
+        module = self.trainer.lightning_module if self.trainer else None
+        return self.hparams["eval_num_neighbors"] is None and hasattr(module, "embeddings")
 
     def val_dataloader(self) -> LinkLoader:
         """Validation links and non-links; messages are the training links."""
-        return self._eval_loader(self.split.val)
+        return self._eval_loader(without_messages(self.split.val) if self.embeds_once else self.split.val)
 
     def test_dataloader(self) -> LinkLoader:
         """Test links and non-links; messages are the training and validation links."""
-        return self._eval_loader(self.split.test)
+        return self._eval_loader(without_messages(self.split.test) if self.embeds_once else self.split.test)
 
     def predict_dataloader(self) -> LinkLoader:
         """The pairs of ``predict_file``; messages are all links but those being scored."""
@@ -234,59 +241,33 @@ class MovieLensDataModule(pl.LightningDataModule):
         return self._eval_loader(graph)
 
     def _eval_loader(self, graph: HeteroData) -> LinkLoader:
-        hparams = self.hparams
-        fan_out = hparams["eval_num_neighbors"] or [-1] * len(hparams["num_neighbors"])
-        return self._loader(graph, fan_out, batch_size=hparams["eval_batch_size"], shuffle=False)
+        num_labels = int(graph[RATES].edge_label_index.size(1))
+        if num_labels < self._world_size:
+            raise UserError(
+                f"{num_labels} labels cannot be shared by {self._world_size} processes: give --trainer.devices "
+                f"{num_labels} or less, or more data"
+            )
+        # Lightning waits for ever for a process without a batch.
+        batch_size = min(self.hparams["eval_batch_size"], num_labels // self._world_size)
+        num_neighbors = self.hparams["eval_num_neighbors"] or [-1] * len(self.hparams["num_neighbors"])
+        return self._loader(graph, num_neighbors, batch_size=batch_size)
 
-    def _loader(
-        self,
-        graph: HeteroData,
-        num_neighbors: list[int],
-        *,
-        batch_size: int,
-        shuffle: bool,
-        positives: Tensor | None = None,
-        neg_sampling: NegativeSampling | None = None,
-    ) -> LinkLoader:
-        messages = copy(graph)
-        # Left on the graph, the loader would select from them for every batch.
-        edge_label_index, edge_label, _ = (
-            messages[RATES].pop(key, None) for key in ("edge_label_index", "edge_label", "time")
-        )
-        num_raters = self.hparams["num_raters"] or num_neighbors
-        fan_out = {RATES: num_raters, REV_RATES: num_neighbors}
-        sampler = LinkNeighborSampler(
-            messages,
-            fan_out,
-            edge_type=RATES,
-            rev_edge_type=REV_RATES,
-            exclude_seed_links=self.hparams["exclude_seed_links"],
-            positives=positives,
-            seed=self.hparams["seed"],
-        )
-        order = LinkOrder(
-            edge_label_index.size(1),
-            batch_size,
-            shuffle=shuffle,
-            seed=self.hparams["seed"],
-            sampler=sampler,
-            num_replicas=self.trainer.world_size if self.trainer else 1,
+    def _loader(self, graph: HeteroData, num_neighbors: list[int], **options: Any) -> LinkLoader:
+        hparams = self.hparams
+        return link_loader(
+            graph,
+            {RATES: hparams["num_raters"] or num_neighbors, REV_RATES: num_neighbors},
+            exclude_seed_links=hparams["exclude_seed_links"],
+            seed=hparams["seed"],
+            num_workers=hparams["num_workers"],
+            num_replicas=self._world_size,
             rank=self.trainer.global_rank if self.trainer else 0,
+            **options,
         )
-        return LinkLoader(
-            messages,
-            fan_out,
-            edge_label_index=(RATES, edge_label_index),
-            edge_label=None if neg_sampling else edge_label,  # the sampler labels links and negatives
-            neg_sampling=neg_sampling,
-            neighbor_sampler=sampler,
-            sampler=order,
-            batch_size=batch_size,
-            num_workers=self.hparams["num_workers"],
-            persistent_workers=self.hparams["num_workers"] > 0,
-            pin_memory=torch.cuda.is_available(),
-            generator=torch.Generator(),  # else a loader would draw from the global one, which is the model's
-        )
+
+    def transfer_batch_to_device(self, batch: HeteroData, device: torch.device, dataloader_idx: int) -> HeteroData:
+        """Copies a batch, which is pinned where there is a GPU, while the model still works on the one before."""
+        return batch.to(device, non_blocking=True)
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint needs to stand alone: ids, titles, genres, links and the split's fingerprint."""

@@ -14,9 +14,10 @@ _CHUNK = 1 << 16  # links turned into Python numbers at a time
 class LinkOrder(DistributedSampler[int]):
     """Hands out link numbers so that several processes together do what one would.
 
-    Training (``shuffle``): each epoch is a permutation that depends on the seed and the epoch. It is cut into
-    global batches of ``batch_size`` x ``num_replicas`` links, and each process takes its share of each. So that
-    all processes make equally many steps, up to ``num_replicas`` - 1 links are left out of an epoch.
+    Training (``shuffle``): each epoch is a permutation that depends on the seed and the epoch. Every process is handed
+    the same global batches of ``batch_size`` x ``num_replicas`` links; its ``LinkNeighborSampler`` samples its share of
+    each, and knows what the others score. So that shares are equal, up to ``num_replicas`` - 1 links are left out of
+    an epoch.
 
     Evaluation: in order. Batch i goes to process i modulo ``num_replicas``, so every link is visited exactly once
     (PyTorch's own ``DistributedSampler`` repeats some, which changes the metrics), and batches are the same for
@@ -68,21 +69,21 @@ class LinkOrder(DistributedSampler[int]):
         order = np.arange(self.num_links)
         if self.shuffle:
             order = np.random.default_rng([self.seed, self.epoch]).permutation(self.num_links)
-        for start, stop in islice(self._shares(), self.first_batch, None):
+        for start, stop in islice(self._batches(), self.first_batch, None):
             for i in range(start, stop, _CHUNK):
                 yield from order[i : min(stop, i + _CHUNK)].tolist()
 
     def __len__(self) -> int:
         """Links of a whole epoch, wherever it begins: Lightning counts the batches with it."""
-        return sum(stop - start for start, stop in self._shares())
+        return sum(stop - start for start, stop in self._batches())
 
-    def _shares(self) -> Iterator[tuple[int, int]]:
-        """The parts of the order that this process visits."""
-        if not self.shuffle:
-            for start in range(self.rank * self.batch_size, self.num_links, self.num_replicas * self.batch_size):
+    def _batches(self) -> Iterator[tuple[int, int]]:
+        """The parts of the order that this process is handed."""
+        step = self.num_replicas * self.batch_size
+        if self.shuffle:
+            end = self.num_links - self.num_links % self.num_replicas
+            for start in range(0, end, step):
+                yield start, min(start + step, end)
+        else:
+            for start in range(self.rank * self.batch_size, self.num_links, step):
                 yield start, min(start + self.batch_size, self.num_links)
-            return
-        for first in range(0, self.num_links, self.num_replicas * self.batch_size):
-            share = min(self.batch_size, (self.num_links - first) // self.num_replicas)
-            if share:
-                yield first + self.rank * share, first + (self.rank + 1) * share

@@ -33,6 +33,8 @@ class LinkNeighborSampler(NeighborSampler):  # type: ignore[misc]
     - Negatives are never links of ``positives``.
     - What is sampled for a batch depends on the seed, the epoch and the batch's links: not on the process, the
       worker or what was sampled before. A negative depends on its own link, whatever else is in the batch.
+    - ``num_replicas`` processes that are given the same batch score equal shares of it, and together send the messages
+      that one process would: none scores a link whose message another sends.
     - Neighbours are uniform, without replacement; a fan-out of -1 takes all.
 
     Args:
@@ -43,6 +45,8 @@ class LinkNeighborSampler(NeighborSampler):  # type: ignore[misc]
         exclude_seed_links: leave the links of a batch out of its messages (of labelled links the positive ones).
         positives: [2, num_links] links that are never drawn as negatives. Default: those of ``data``.
         seed: seed of every draw.
+        num_replicas: number of processes that share each batch.
+        rank: number of this process, which takes the ``rank``-th part.
     """
 
     def __init__(
@@ -55,13 +59,15 @@ class LinkNeighborSampler(NeighborSampler):  # type: ignore[misc]
         exclude_seed_links: bool = True,
         positives: Tensor | None = None,
         seed: int = 0,
+        num_replicas: int = 1,
+        rank: int = 0,
     ) -> None:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*pyg-lib.*")  # this class replaces what it samples with
             super().__init__(data, num_neighbors)
         self.edge_type, self.rev_edge_type = edge_type, rev_edge_type
         self.exclude_seed_links = exclude_seed_links
-        self.seed = seed
+        self.seed, self.num_replicas, self.rank = seed, num_replicas, rank
         self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]  # also seen by running workers
         for name, key in self.to_edge_type.items():
             if not kernel.rows_ascend(self.colptr_dict[name].numpy(), self.row_dict[name].numpy()):
@@ -90,27 +96,28 @@ class LinkNeighborSampler(NeighborSampler):  # type: ignore[misc]
 
         Returns:
             PyG's output, with ``metadata`` (input_id, edge_label_index [2, num_labels], edge_label
-            [num_labels], None): the links first, then the negatives with label 0.
+            [num_labels], None): the links of this process first, then their negatives with label 0.
 
         Raises:
             ValueError: another kind of negatives is asked for, or every pair is a link already.
         """
         src, dst, label = inputs.row.numpy(), inputs.col.numpy(), inputs.label
         link_id = inputs.input_id.numpy()
-        seed_links = src, dst
-        if label is not None:
-            is_link = label.numpy() > 0
-            seed_links = src[is_link], dst[is_link]
+        key = self._key(_NEIGHBORS, kernel.hash_array(link_id))
+        is_link = slice(None) if label is None else label.numpy() > 0
+        excluded = self._positions(src[is_link], dst[is_link]) if self.exclude_seed_links else {}
+        size = len(link_id) // self.num_replicas
+        mine = slice(self.rank * size, (self.rank + 1) * size)
+        src, dst, link_id, label = src[mine], dst[mine], link_id[mine], None if label is None else label[mine]
         if neg_sampling is not None:
             neg_src, neg_dst = self._draw_negatives(link_id, neg_sampling)
             src, dst = np.concatenate([src, neg_src]), np.concatenate([dst, neg_dst])
             label = torch.ones(len(link_id)) if label is None else label
             label = torch.cat([label, label.new_zeros(len(neg_src))])
         seeds = {self.edge_type[0]: src, self.edge_type[-1]: dst}
-        key = self._key(_NEIGHBORS, kernel.hash_array(link_id))
-        out, local = self._expand(key, seeds, self._positions(*seed_links) if self.exclude_seed_links else {})
+        out, local = self._expand(key, seeds, excluded)
         edge_label_index = torch.from_numpy(np.stack([local[self.edge_type[0]], local[self.edge_type[-1]]]))
-        out.metadata = (inputs.input_id, edge_label_index, label, None)
+        out.metadata = (inputs.input_id[mine], edge_label_index, label, None)
         return out
 
     def sample_from_nodes(self, inputs: NodeSamplerInput) -> HeteroSamplerOutput:

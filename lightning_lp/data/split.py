@@ -6,6 +6,7 @@ in random order (it puts positives first), and negatives are exact: distinct tru
 """
 
 import hashlib
+from copy import copy
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -109,6 +110,14 @@ def split_links(
         _graph(data, _in_order(torch.cat([train, val], dim=1)), *_labelled(test, test_neg, rng)),
     )
     return LinkSplit(*graphs, train_links=train, fingerprint=_fingerprint(graphs))
+
+
+def without_messages(graph: HeteroData) -> HeteroData:
+    """The same nodes and labels, and no edges: all that is read where nodes have been embedded before."""
+    bare = copy(graph)
+    for edge_type in (RATES, REV_RATES):
+        bare[edge_type].edge_index = graph[edge_type].edge_index[:, :0]
+    return bare
 
 
 def sample_non_links(

@@ -14,9 +14,9 @@ from lightning_lp.data.datamodule import MovieLensDataModule
 from lightning_lp.data.schema import RATES
 from lightning_lp.evaluation.baselines import Baseline, Candidate, link_matrix
 from lightning_lp.evaluation.breakdown import recall_curve
-from lightning_lp.evaluation.embed import dot_products, embed_all
-from lightning_lp.evaluation.ranking import Ranking, ScoreUsers, rank_users, ranking_task
+from lightning_lp.evaluation.ranking import Ranking, ScoreUsers, dot_products, rank_users, ranking_task
 from lightning_lp.evaluation.significance import PairedTest, auroc, bootstrap_interval, paired_tests
+from lightning_lp.model.embed import embed_all
 from lightning_lp.model.module import LinkPredictionModule
 
 Part = Literal["validation", "test"]
@@ -86,7 +86,8 @@ class Comparison:
     def add_model(self, module: LinkPredictionModule, fit_s: float | None = None) -> Entry:
         """Judges a trained model, with the part's history as its messages."""
         hparams = {name: value for name, value in module.hparams.items() if not name.startswith("_")}
-        return self._judge(Entry(MODEL, parameters=hparams, fit_s=fit_s), dot_products(*embed_all(module, self._graph)))
+        score_users = dot_products(*embed_all(module.encoder, self._graph))
+        return self._judge(Entry(MODEL, parameters=hparams, fit_s=fit_s), score_users)
 
     def add_baseline(
         self, name: str, candidate: Candidate, *, search: bool = False, advance: Callable[[], None] = lambda: None

@@ -15,8 +15,7 @@ from lightning_lp.data.schema import MOVIES_FILE, RATES, RATINGS_FILE, USER, Col
 from lightning_lp.data.tables import Tables
 from lightning_lp.errors import UserError
 from lightning_lp.evaluation.baselines import Baseline, ItemKNN, Popularity, link_matrix
-from lightning_lp.evaluation.embed import dot_products
-from lightning_lp.evaluation.ranking import RankingTask, ScoreUsers, rank_users
+from lightning_lp.evaluation.ranking import RankingTask, ScoreUsers, dot_products, rank_users
 from lightning_lp.model.module import LinkPredictionModule
 from lightning_lp.recommend import Recommender
 

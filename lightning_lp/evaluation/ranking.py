@@ -195,6 +195,11 @@ def rank_users(task: RankingTask, score_users: ScoreUsers, rank: int = 0, world_
     return judge(task, torch.cat(position), torch.cat(lists))
 
 
+def dot_products(z_user: Tensor, z_movie: Tensor) -> ScoreUsers:
+    """Scores by the dot product of two embeddings, as the classifier does, on their device."""
+    return lambda users: z_user[users.to(z_user.device)] @ z_movie.T
+
+
 def judge(task: RankingTask, position: Tensor, lists: Tensor) -> Ranking:
     """Computes the metrics of :func:`rank_users` for lists of movies.
 

@@ -25,9 +25,9 @@ from lightning_lp.data.schema import RATES
 from lightning_lp.errors import UserError
 from lightning_lp.evaluation.baselines import BASELINES, link_matrix
 from lightning_lp.evaluation.breakdown import by_movie_popularity, by_user_activity
-from lightning_lp.evaluation.embed import dot_products, embed_all
 from lightning_lp.evaluation.figures import breakdown_figure, learning_figure, recall_figure
-from lightning_lp.evaluation.ranking import Ranking, RankingTask, rank_users, ranking_task
+from lightning_lp.evaluation.ranking import Ranking, RankingTask, dot_products, rank_users, ranking_task
+from lightning_lp.model.embed import embed_all
 from lightning_lp.model.module import LinkPredictionModule
 
 REPORT_FILE = "report.html"
@@ -63,7 +63,7 @@ def write_report(run: Path) -> Path:
 
 
 def _content(run: Path, module: LinkPredictionModule, data: MovieLensDataModule) -> dict[str, Any]:
-    z_user, z_movie = embed_all(module, data.split.val)
+    z_user, z_movie = embed_all(module.encoder, data.split.val)
     task = ranking_task(data.split.val, data.graph.below_min_rating)
     rankings = {"this run": rank_users(task, dot_products(z_user, z_movie)), **_baseline_rankings(data, task)}
     num_raters = torch.bincount(data.split.val[RATES].edge_index[1], minlength=data.num_movies)

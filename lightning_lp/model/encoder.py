@@ -26,6 +26,7 @@ class HeteroEncoder(nn.Module):
         num_layers: number of convolutions; as many hops must be sampled.
     """
 
+    edge_types = tuple(METADATA[1])
     num_offsets = 0
 
     def __init__(

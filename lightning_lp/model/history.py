@@ -9,6 +9,7 @@ from torch_geometric.nn import SAGEConv
 from torch_geometric.typing import EdgeType, NodeType
 
 from lightning_lp.data.schema import MOVIE, REV_RATES, USER
+from lightning_lp.model.messages import adjacency, pairs
 from lightning_lp.model.spectral import feature_rows, scored, spectral_embeddings
 
 _CHUNK = 2**26
@@ -41,6 +42,9 @@ class HistoryEncoder(nn.Module):
         temperature: what scores are divided by in evaluation.
         dropout: share of the channels of a history that are dropped in training.
     """
+
+    edge_types = (REV_RATES,)
+    """Where messages are read from."""
 
     num_offsets = 2
     """The last channels of a movie's vector, which do not say what it is like: its bias, and 1 for the user's."""
@@ -115,26 +119,30 @@ class HistoryEncoder(nn.Module):
         """Embeds nodes: :meth:`HeteroEncoder.forward`, but the features are its own, and it reads one hop.
 
         Returns:
-            [num_nodes, channels] vectors by node type; a dot product is the logit of a link. ``channels`` are
-            ``hidden_channels`` + 2, in evaluation ``spectral_channels`` more.
+            [num_nodes, channels] vectors by node type; a dot product is the logit of a link, but for what
+            :class:`BatchScores` subtracts in training. ``channels`` are ``hidden_channels`` + 2, in evaluation
+            ``spectral_channels`` more.
         """
         movie, num_users = node_id_dict[MOVIE], node_id_dict[USER].numel()
-        message, user = _pairs(edge_index_dict[REV_RATES])
+        messages = edge_index_dict[REV_RATES]
+        if messages.layout == torch.strided:
+            messages = adjacency(messages, num_users, movie.numel())
         catalogue = self.catalogue()
         table = catalogue[:, : self.movie_emb.embedding_dim]
         h = F.dropout(table, self.dropout, self.training)[movie]
-        count = torch.bincount(user, minlength=num_users)
+        count = messages.crow_indices().diff()
         norm = count.clamp(min=1).to(h.dtype).rsqrt()[:, None]
-        h_user = _sum(h, message, user, num_users) * norm
-        conv = self.conv((h, h_user), edge_index_dict[REV_RATES])
+        h_user = _sum(messages, h) * norm
+        conv = self.conv((h, h_user), messages)
         parts = [h_user + self.user_lin(F.relu(conv))]
         if not self.training:
-            linear = _sum(self.spectral_source[movie], message, user, num_users)
+            linear = _sum(messages, self.spectral_source[movie])
             parts = [parts[0] / self.temperature, linear * (self.spectral_weight / self.temperature)]
         share = 1.0 if self.training else 1 / self.temperature
         z_user = torch.cat([*parts, h_user.new_full((num_users, 1), share)], dim=1)
-        log_z = self._log_normalizer(z_user.detach(), catalogue.detach(), user, movie[message])
-        prior = self.activity * count.clamp(min=1).log() - log_z + self.constant
+        prior = self.activity * count.clamp(min=1).log() + self.constant
+        if not self.training:
+            prior = prior - self._log_normalizer(z_user, catalogue, movie, messages)
         return {
             USER: torch.cat([z_user, prior[:, None]], dim=1),
             MOVIE: F.pad(catalogue[movie], (0, 1), value=1.0),
@@ -163,35 +171,23 @@ class HistoryEncoder(nn.Module):
         z_user: Tensor = self(nodes, {}, {REV_RATES: edge_index})[USER]
         return z_user
 
-    def _log_normalizer(self, z_user: Tensor, catalogue: Tensor, user: Tensor, movie: Tensor) -> Tensor:
+    def _log_normalizer(self, z_user: Tensor, catalogue: Tensor, movie: Tensor, messages: Tensor) -> Tensor:
         """[num_users] logarithm of the sum over unseen movies of exp(score)."""
-        order = user.argsort(stable=True)
-        user, movie = user[order], movie[order]
+        sender, user = pairs(messages)
+        seen = movie[sender]
         size = max(1, _CHUNK // len(catalogue))
         sums = []
         for start in range(0, len(z_user), size):
             with torch.autocast(z_user.device.type, enabled=False):
                 scores = z_user[start : start + size].float() @ catalogue.float().T
             first, last = torch.searchsorted(user, torch.tensor([start, start + size], device=user.device)).tolist()
-            scores[user[first:last] - start, movie[first:last]] = -torch.inf
+            scores[user[first:last] - start, seen[first:last]] = -torch.inf
             sums.append(scores.logsumexp(dim=1).clamp(min=-1e4))  # a user may have seen everything
         return torch.cat(sums) if sums else z_user.new_zeros(0)
 
 
-def _pairs(edges: Tensor) -> tuple[Tensor, Tensor]:
-    """Senders and receivers of messages, given as [2, num_edges] or as a sparse matrix [receivers, senders]."""
-    if edges.layout == torch.strided:
-        return edges[0], edges[1]
-    receiver, sender = edges.to_sparse_coo().indices()  # type: ignore[no-untyped-call]
-    return sender, receiver
-
-
-def _sum(h: Tensor, sender: Tensor, receiver: Tensor, num_receivers: int) -> Tensor:
-    """[num_receivers, channels] sums of messages."""
-    h = h.float()
-    matrix = torch.sparse_coo_tensor(
-        torch.stack([receiver, sender]), h.new_ones(sender.numel()), (num_receivers, len(h)), check_invariants=False
-    )
-    with torch.autocast(h.device.type, enabled=False):  # sums of many terms, of which sparse products know one type
-        summed: Tensor = torch.sparse.mm(matrix, h)
+def _sum(messages: Tensor, h: Tensor) -> Tensor:
+    """[num_receivers, channels] sums of messages, in float32: they are many."""
+    with torch.autocast(h.device.type, enabled=False):
+        summed: Tensor = torch.sparse.mm(messages, h.float())
     return summed

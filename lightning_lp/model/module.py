@@ -1,7 +1,7 @@
 """The LightningModule: loss, metrics and optimiser around the encoder and the classifier."""
 
 import math
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import pytorch_lightning as pl
 import torch
@@ -14,12 +14,14 @@ from torch_geometric.typing import NodeType
 from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import BinaryCalibrationError
 
-from lightning_lp.data.schema import MOVIE, RATES, REV_RATES, USER
+from lightning_lp.data.schema import MOVIE, RATES, USER
 from lightning_lp.model.classifier import DotProductClassifier
+from lightning_lp.model.embed import embed_all
 from lightning_lp.model.encoder import HeteroEncoder
 from lightning_lp.model.history import HistoryEncoder
-from lightning_lp.model.losses import LOSSES, Scores
+from lightning_lp.model.losses import LOSSES
 from lightning_lp.model.metrics import Auroc, AveragePrecision
+from lightning_lp.model.scores import BatchScores
 from lightning_lp.model.settings import check_model
 
 
@@ -95,6 +97,7 @@ class LinkPredictionModule(pl.LightningModule):
             for parameter in (self.encoder.activity, self.encoder.constant):
                 parameter.requires_grad_("bce" in losses)  # nothing else depends on them: DDP would wait for gradients
         self.classifier = DotProductClassifier()
+        self._embeddings: tuple[Tensor, Tensor] | None = None
         metrics = MetricCollection(
             {
                 "auroc": Auroc(),
@@ -133,6 +136,22 @@ class LinkPredictionModule(pl.LightningModule):
         self.log("train/loss_step", loss, batch_size=size)
         self.log("train/lr", self.trainer.optimizers[0].param_groups[0]["lr"])
         return loss
+
+    def on_validation_epoch_end(self) -> None:
+        """Lets the vectors of all nodes go, after the callbacks have used them."""
+        self._embeddings = None
+
+    on_validation_epoch_start = on_test_epoch_start = on_test_epoch_end = on_validation_epoch_end
+
+    def embeddings(self, stage: str) -> tuple[Tensor, Tensor]:
+        """Vectors of all users and all movies, embedded with all neighbours, once in an evaluation.
+
+        Args:
+            stage: ``val`` or ``test``: whose messages are used.
+        """
+        if self._embeddings is None:
+            self._embeddings = embed_all(self.encoder, getattr(self.trainer.datamodule.split, stage))  # type: ignore[attr-defined]
+        return self._embeddings
 
     def validation_step(self, batch: HeteroData, batch_idx: int) -> None:
         """Adds a batch to the validation metrics."""
@@ -193,38 +212,26 @@ class LinkPredictionModule(pl.LightningModule):
         )
         return z_dict
 
-    def _scores(self, batch: HeteroData) -> Scores:
-        """What the losses compare: a batch's links and non-links, and its users with all candidates."""
-        z_dict, store = self._embed(batch), batch[RATES]
-        logits = self.classifier(z_dict[USER], z_dict[MOVIE], store.edge_label_index)
-        user, movie = store.edge_label_index[:, store.edge_label > 0]
-        users, row, num_links = user.unique(return_inverse=True, return_counts=True)
-        if isinstance(self.encoder, HistoryEncoder):  # the whole catalogue
-            z_movie, log_count = self.encoder.catalogue(), logits.new_zeros(1)
-            column = batch[MOVIE].node_id
-        else:  # the movies of the batch's labels
-            drawn, counts = store.edge_label_index[1].unique(return_counts=True)
-            z_movie, log_count = z_dict[MOVIE][drawn], counts.log()
-            column = _inverse(drawn, batch[MOVIE].num_nodes)
-        z_user = z_dict[USER][users][:, : z_movie.size(1)]
-        scores = z_user.float() @ z_movie.float().T
-        seen_movie, seen_by = batch[REV_RATES].edge_index
-        seen = torch.stack([_inverse(users, z_dict[USER].size(0))[seen_by], column[seen_movie]])
-        seen = seen[:, (seen >= 0).all(dim=0)]
-        history = num_links + torch.bincount(seen_by, minlength=z_dict[USER].size(0))[users]
-        weight = history[row].float().pow(-self.hparams["user_exponent"])
-        return Scores(
-            logits=logits,
-            label=store.edge_label,
-            candidates=scores.index_put((seen[0], seen[1]), scores.new_tensor(-torch.inf)),
-            log_count=log_count,
-            user=row,
-            positive=scores[row, column[movie]],
-            weight=weight / weight.sum(),
+    def _scores(self, batch: HeteroData) -> BatchScores:
+        return BatchScores(
+            self._embed(batch),
+            batch,
+            self.encoder.catalogue() if isinstance(self.encoder, HistoryEncoder) else None,
+            self.hparams["user_exponent"],
+            mean_over_processes=lambda value: self.trainer.strategy.reduce(value, reduce_op="mean"),
         )
 
+    def _logits(self, batch: HeteroData, stage: str) -> Tensor:
+        """As :meth:`forward`; the batches of our data module carry messages only where neighbours are sampled."""
+        if not getattr(getattr(self.trainer, "datamodule", None), "embeds_once", False):
+            return cast(Tensor, self(batch))
+        nodes, (user, movie) = batch.node_id_dict, batch[RATES].edge_label_index
+        z_user, z_movie = self.embeddings(stage)
+        links = torch.stack([nodes[USER][user], nodes[MOVIE][movie]])
+        return cast(Tensor, self.classifier(z_user, z_movie, links))
+
     def _evaluate(self, batch: HeteroData, stage: str, metrics: MetricCollection, mean_loss: MeanMetric) -> None:
-        logits, label = self(batch), batch[RATES].edge_label
+        logits, label = self._logits(batch, stage), batch[RATES].edge_label
         loss = F.binary_cross_entropy_with_logits(logits, label)
         # Lightning's own mean over processes divides by a truncated number of labels: a metric is exact.
         mean_loss.update(loss, weight=logits.numel())
@@ -241,10 +248,3 @@ def warm_cosine(step: int, total: float, warm_up: int = 10) -> float:
     Loshchilov and Hutter, "SGDR: stochastic gradient descent with warm restarts", ICLR 2017.
     """
     return min(1.0, (step + 1) / warm_up) * 0.5 * (1 + math.cos(math.pi * min(1.0, step / total)))
-
-
-def _inverse(values: Tensor, size: int) -> Tensor:
-    """[size] int64, the place of each number in ``values``, which holds it at most once; -1 for the others."""
-    place = torch.full((size,), -1, device=values.device)
-    place[values] = torch.arange(values.numel(), device=values.device)
-    return place

@@ -1,3 +1,4 @@
+from collections import Counter
 from itertools import pairwise
 
 import numpy as np
@@ -31,13 +32,17 @@ def make_loader(
     num_workers: int = 0,
     neg_sampling: NegativeSampling | None = TWO_EACH,
     epoch: int = 0,
+    num_replicas: int = 1,
+    rank: int = 0,
     **options: object,
 ) -> LinkNeighborLoader:
     links = data[RATES].edge_index if links is None else links
-    sampler = make_sampler(data, num_neighbors, **options)
-    order = LinkOrder(links.size(1), batch_size, shuffle=True, sampler=sampler)
+    shares = {"num_replicas": num_replicas, "rank": rank}
+    sampler = make_sampler(data, num_neighbors, **shares, **options)
+    order = LinkOrder(links.size(1), batch_size, shuffle=True, sampler=sampler, **shares)
     order.set_epoch(epoch)
     graph = HeteroData({USER: {"node_id": data[USER].node_id}, MOVIE: {"node_id": data[MOVIE].node_id}})
+    graph[USER].degree = torch.bincount(data[RATES].edge_index[0], minlength=data[USER].num_nodes)
     for edge_type in (RATES, REV_RATES):
         graph[edge_type].edge_index = data[edge_type].edge_index
     return LinkNeighborLoader(
@@ -47,7 +52,7 @@ def make_loader(
         neg_sampling=neg_sampling,
         neighbor_sampler=sampler,
         sampler=order,
-        batch_size=batch_size,
+        batch_size=batch_size * num_replicas,
         num_workers=num_workers,
     )
 
@@ -260,6 +265,31 @@ def test_labelled_links_exclude_the_positive_ones_only(data):
     seen = pairs(global_edges(batch, RATES))
     assert tuple(links[:, 0].tolist()) not in seen
     assert tuple(links[:, 1].tolist()) in seen
+
+
+@pytest.mark.parametrize("num_replicas", [2, 4])
+def test_shares_of_a_batch_are_the_batch(data, num_replicas):
+    """Links and negatives together are those of one process, and a node receives the same messages."""
+    alone = make_loader(data, [3], batch_size=4 * num_replicas)
+    shares = [
+        make_loader(data, [3], batch_size=4, num_replicas=num_replicas, rank=rank) for rank in range(num_replicas)
+    ]
+    for batch, *parts in zip(alone, *shares, strict=True):
+        assert sum((labels(part) for part in parts), Counter()) == labels(batch)
+        sizes = {len(part[RATES].edge_label) for part in parts}
+        assert len(sizes) == 1
+        whole = {edge_type: pairs(global_edges(batch, edge_type)) for edge_type in (RATES, REV_RATES)}
+        for part in parts:
+            for edge_type in (RATES, REV_RATES):
+                seeds = set(part[edge_type[-1]].node_id[: part[edge_type[-1]].num_sampled_nodes[0]].tolist())
+                expected = {(sender, receiver) for sender, receiver in whole[edge_type] if receiver in seeds}
+                assert pairs(global_edges(part, edge_type)) == expected
+
+
+def labels(batch: HeteroData) -> Counter:
+    user, movie = batch[RATES].edge_label_index
+    nodes = batch[USER].node_id[user].tolist(), batch[MOVIE].node_id[movie].tolist()
+    return Counter(zip(*nodes, batch[RATES].edge_label.tolist(), strict=True))
 
 
 def test_node_loader(data):

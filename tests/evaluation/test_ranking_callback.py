@@ -5,10 +5,11 @@ import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 
 from lightning_lp.callbacks.ranking import RankingMetrics
+from lightning_lp.data.datamodule import MovieLensDataModule
 from lightning_lp.data.synthetic import write_movielens
 from lightning_lp.errors import UserError
-from lightning_lp.evaluation.embed import dot_products, embed_all
-from lightning_lp.evaluation.ranking import KS, rank_users, ranking_task
+from lightning_lp.evaluation.ranking import KS, dot_products, rank_users, ranking_task
+from lightning_lp.model.embed import embed_all
 from tests.journeys import fit, results, run_folders
 
 NAMES = {f"{name}@{k}" for name in ("recall", "ndcg", "hit_rate", "mrr", "map", "coverage", "novelty") for k in KS}
@@ -30,7 +31,7 @@ def test_a_fit_logs_and_monitors_ranking(root):
     assert float(checkpoint.best_model_score) == pytest.approx(found["ndcg@20"], abs=1e-6)
     data, model = cli.datamodule, cli.model
     task = ranking_task(data.split.val, data.graph.below_min_rating)
-    expected = rank_users(task, dot_products(*embed_all(model, data.split.val))).means()
+    expected = rank_users(task, dot_products(*embed_all(model.encoder, data.split.val))).means()
     assert {name: found[name] for name in expected} == pytest.approx(expected, abs=1e-6)
     (tested,) = cli.trainer.test(model, datamodule=data, ckpt_path="best", verbose=False)
     assert {f"test/{name}" for name in NAMES} <= tested.keys()
@@ -66,9 +67,11 @@ def test_embedding_all_equals_the_loader(root):
     cli = fit(root, "--trainer.logger=false")
     data, model = cli.datamodule, cli.model
     model.eval()
-    z_user, z_movie = embed_all(model, data.split.val)
+    z_user, z_movie = embed_all(model.encoder, data.split.val)
     with torch.no_grad():
-        batch = next(iter(data.val_dataloader()))
+        alone = MovieLensDataModule(str(root))  # without a Trainer, batches carry messages
+        alone.setup()
+        batch = next(iter(alone.val_dataloader()))
         logits = model(batch)
     user, movie = data.split.val["user", "rates", "movie"].edge_label_index[:, batch["user", "rates", "movie"].input_id]
     scores = dot_products(z_user, z_movie)(user)[torch.arange(len(user)), movie]

@@ -1,9 +1,10 @@
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from lightning_lp.model.losses import LOSSES, Scores
+from lightning_lp.model.losses import LOSSES
 
 
 @pytest.fixture
@@ -14,8 +15,15 @@ def scores():
     user, movie = torch.tensor([0, 1, 1, 2]), torch.tensor([1, 0, 3, 4])
     weight = torch.tensor([0.1, 0.2, 0.3, 0.4])
     positive = candidates[user, movie]
-    return Scores(
-        torch.randn(6), torch.tensor([1.0, 1, 1, 1, 0, 0]), candidates, torch.zeros(1), user, positive, weight
+    return SimpleNamespace(
+        logits=torch.randn(6),
+        label=torch.tensor([1.0, 1, 1, 1, 0, 0]),
+        candidates=candidates,
+        log_count=torch.zeros(1),
+        is_sample=False,
+        user=user,
+        positive=positive,
+        weight=weight,
     )
 
 
@@ -53,9 +61,15 @@ def test_log_counts_undo_how_often_a_movie_is_drawn():
     log_count = (frequency * num).log()  # the expected counts
     corrected = catalogue[:, drawn].repeat_interleave(counts, dim=1) - log_count[drawn].repeat_interleave(counts)
     assert float(corrected.logsumexp(1)) == pytest.approx(float(catalogue.logsumexp(1)), abs=0.05)
-    user, positive, weight = torch.tensor([0]), catalogue[0, :1], torch.ones(1)
-    nothing = torch.zeros(0)
-    sampled = Scores(nothing, nothing, catalogue[:, drawn], counts.float().log(), user, positive, weight)
+    sampled = SimpleNamespace(
+        candidates=catalogue[:, drawn],
+        log_count=counts.float().log(),
+        is_sample=True,
+        user=torch.tensor([0]),
+        positive=catalogue[0, :1],
+        weight=torch.ones(1),
+    )
     # Each distinct candidate once, divided by its count: a lower bound that never sees the popular ones twice.
-    expected = torch.logaddexp((catalogue[:, drawn] - counts.float().log()).logsumexp(1), positive) - positive
+    expected = torch.logaddexp((catalogue[:, drawn] - counts.float().log()).logsumexp(1), sampled.positive)
+    expected = expected - sampled.positive
     assert float(LOSSES["softmax"](sampled)) == pytest.approx(float(expected), abs=1e-5)

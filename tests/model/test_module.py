@@ -1,5 +1,3 @@
-from types import SimpleNamespace
-
 import pytest
 import pytorch_lightning as pl
 import torch
@@ -9,7 +7,7 @@ from torch_geometric.loader import LinkNeighborLoader
 from lightning_lp.data.schema import MOVIE, RATES, REV_RATES, USER
 from lightning_lp.model.module import LinkPredictionModule
 from tests.data.test_sampler import make_loader, make_sampler
-from tests.graphs import make_graph, random_links, sage_module
+from tests.graphs import make_graph, random_links, sage_module, train_alone
 
 
 def trainer(**options: object) -> pl.Trainer:
@@ -89,8 +87,7 @@ def test_every_parameter_learns():
 def test_every_parameter_of_the_default_model_is_in_the_loss(losses):
     data = make_graph(random_links(20, 30, 150, seed=0), 20, 30)
     module = LinkPredictionModule(20, 30, 3, 0, 1, hidden_channels=8, spectral_channels=4, losses=losses)
-    module.log, module.log_dict = (lambda *args, **kwargs: None for _ in range(2))
-    module._trainer = SimpleNamespace(optimizers=[SimpleNamespace(param_groups=[{"lr": 0.1}])])
+    train_alone(module)
     batch = next(iter(make_loader(data, {RATES: [0], REV_RATES: [-1]}, batch_size=64)))
     module.training_step(batch, 0).backward()
     learning = [parameter for parameter in module.parameters() if parameter.requires_grad]

@@ -1,7 +1,8 @@
 import torch
 
 from lightning_lp.data.schema import MOVIE, RATES, USER
-from lightning_lp.evaluation.embed import dot_products, embed_all
+from lightning_lp.evaluation.ranking import dot_products
+from lightning_lp.model.embed import embed_all
 from tests.graphs import make_graph, random_links, sage_module
 
 
@@ -9,11 +10,11 @@ def test_matrices_give_what_lists_of_edges_give():
     data = make_graph(random_links(20, 30, 150, seed=0), 21, 31)  # the last user and movie have no messages
     module = sage_module(21, 31, 3, hidden_channels=8).train()
     expected = module.encoder(data.node_id_dict, data.x_dict, data.edge_index_dict)
-    z_user, z_movie = embed_all(module, data)
+    z_user, z_movie = embed_all(module.encoder, data)
     torch.testing.assert_close(z_user, expected[USER].detach())
     torch.testing.assert_close(z_movie, expected[MOVIE].detach())
     assert not z_user.requires_grad
-    assert module.training
+    assert module.encoder.training
     scores = dot_products(z_user, z_movie)(torch.tensor([3, 20]))
     assert scores.shape == (2, 31)
     links = torch.tensor([[3, 20], [5, 30]])

@@ -1,0 +1,152 @@
+"""What the losses compare: a batch's links and non-links, and other movies that its users might have rated."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+from torch_geometric.data import HeteroData
+from torch_geometric.typing import NodeType
+
+from lightning_lp.data.schema import MOVIE, RATES, REV_RATES, USER
+from lightning_lp.model.classifier import DotProductClassifier
+
+MAX_SCORES = 2**26
+"""Of a catalogue with more scores than this for the users of a batch, a sample is compared with."""
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Movies that a link is compared with.
+
+    Attributes:
+        movie: [num] int64 node indices, each once.
+        z: [num, channels] vectors.
+        log_count: [num] or [1], log of how often each is drawn, on average; 0 for a whole catalogue.
+        is_sample: whether there are other movies, too.
+    """
+
+    movie: Tensor
+    z: Tensor
+    log_count: Tensor
+    is_sample: bool
+
+
+def batch_candidates(z_movie: Tensor, batch: HeteroData) -> Candidates:
+    """The movies of a batch's labels: drawn by popularity and, as negatives, uniformly."""
+    place, counts = batch[RATES].edge_label_index[1].unique(return_counts=True)
+    return Candidates(batch[MOVIE].node_id[place], z_movie[place], counts.log(), is_sample=True)
+
+
+def catalogue_candidates(z: Tensor, num_users: int, max_scores: int = MAX_SCORES) -> Candidates:
+    """All movies, or as many, drawn uniformly, as give ``num_users`` no more than ``max_scores`` scores.
+
+    Args:
+        z: [num_movies, channels] vectors of all movies.
+        num_users: users that are scored.
+        max_scores: bound.
+    """
+    number = max(1, min(len(z), max_scores // max(1, num_users)))
+    log_count = z.new_tensor([number / len(z)]).log()
+    if number == len(z):
+        return Candidates(torch.arange(number, device=z.device), z, log_count, is_sample=False)
+    movie = torch.randperm(len(z))[:number].sort().values.to(z.device)
+    return Candidates(movie, z[movie], log_count, is_sample=True)
+
+
+class BatchScores:
+    """The scores of a batch, computed when they are first read: not every loss reads all.
+
+    Args:
+        z_dict: vectors by node type, as the encoder gives them.
+        batch: the batch, with ``batch["user"].degree``.
+        catalogue: [num_movies, channels - 1] vectors of all movies, if the logits are to be normalised over them
+            (:class:`HistoryEncoder`). Default: the candidates are the movies of the batch's labels.
+        user_exponent: links weigh as much as their user's degree to the power of minus this.
+        mean_over_processes: the mean of a number over the processes that share a batch.
+    """
+
+    def __init__(
+        self,
+        z_dict: dict[NodeType, Tensor],
+        batch: HeteroData,
+        catalogue: Tensor | None = None,
+        user_exponent: float = 0.0,
+        mean_over_processes: Callable[[Tensor], Tensor] = lambda value: value,
+    ) -> None:
+        self.label: Tensor = batch[RATES].edge_label
+        self._z_user, self._z_movie = z_dict[USER], z_dict[MOVIE]
+        self._batch, self._catalogue = batch, catalogue
+        self._user_exponent, self._mean_over_processes = user_exponent, mean_over_processes
+        self._index: Tensor = batch[RATES].edge_label_index
+        self._users, self._row = self._index[0].unique(return_inverse=True)
+        self._link: Tensor = self._index[:, self.label > 0]
+        self.user: Tensor = self._row[self.label > 0]
+        """[num_links] int64, the row of each link in ``candidates``."""
+
+    @cached_property
+    def logits(self) -> Tensor:
+        """[num_labels] float32 logits of links and non-links."""
+        logits: Tensor = DotProductClassifier()(self._z_user, self._z_movie, self._index)
+        if self._catalogue is None:
+            return logits
+        log_z = (self.candidates.detach() - self.log_count).logsumexp(dim=1).clamp(min=-1e4)  # all may be seen
+        return logits - log_z[self._row]
+
+    @cached_property
+    def candidates(self) -> Tensor:
+        """[num_users, num_candidates] scores of movies to compare with; -inf where the user has rated one.
+
+        The users are those of all labels. A link's own movie is among the movies of a whole catalogue, and -inf in a
+        sample.
+        """
+        drawn, nodes = self._drawn, self._batch[MOVIE].node_id
+        sender, receiver = self._batch[REV_RATES].edge_index
+        row = _place(self._users, len(self._z_user))[receiver]
+        column = _place(drawn.movie, int(nodes.max()) + 1)
+        rated = torch.stack([row, column[nodes[sender]]])
+        if drawn.is_sample:
+            rated = torch.cat([rated, torch.stack([self.user, column[nodes[self._link[1]]]])], dim=1)
+        row, column = rated[:, (rated >= 0).all(dim=0)]
+        z_user = self._z_user[self._users][:, : drawn.z.size(1)]
+        scores = z_user.float() @ drawn.z.float().T
+        return scores.index_put((row, column), scores.new_tensor(-torch.inf))
+
+    @property
+    def log_count(self) -> Tensor:
+        """[num_candidates] or [1], log of how often a candidate is drawn; 0 for a whole catalogue."""
+        return self._drawn.log_count
+
+    @property
+    def is_sample(self) -> bool:
+        """Whether the candidates are a sample."""
+        return self._drawn.is_sample
+
+    @cached_property
+    def positive(self) -> Tensor:
+        """[num_links] score of each link, comparable with the candidates'."""
+        channels = self._drawn.z.size(1)
+        user, movie = self._link
+        return (self._z_user[user, :channels].float() * self._z_movie[movie, :channels].float()).sum(dim=1)
+
+    @cached_property
+    def weight(self) -> Tensor:
+        """[num_links] weight of each link; their sum is 1, on average over processes."""
+        degree: Tensor = self._batch[USER].degree[self._link[0]]
+        weight = degree.float().pow(-self._user_exponent)
+        return weight / self._mean_over_processes(weight.sum())
+
+    @cached_property
+    def _drawn(self) -> Candidates:
+        if self._catalogue is None:
+            return batch_candidates(self._z_movie, self._batch)
+        return catalogue_candidates(self._catalogue, len(self._users))
+
+
+def _place(values: Tensor, least_size: int) -> Tensor:
+    """[size] int64, the place of each number in ``values``, which holds it at most once; -1 for the others."""
+    size = max(least_size, int(values.max()) + 1)
+    place = torch.full((size,), -1, device=values.device)
+    place[values] = torch.arange(values.numel(), device=values.device)
+    return place

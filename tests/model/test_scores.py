@@ -1,0 +1,109 @@
+import pytest
+import torch
+
+from lightning_lp.data.schema import MOVIE, RATES, REV_RATES, USER
+from lightning_lp.model.module import LinkPredictionModule
+from lightning_lp.model.scores import BatchScores, batch_candidates, catalogue_candidates
+from tests.data.test_sampler import make_loader
+from tests.graphs import make_graph, random_links, sage_module, train_alone
+
+HISTORY = {RATES: [0], REV_RATES: [-1]}
+
+
+@pytest.fixture
+def data():
+    return make_graph(random_links(20, 30, 160, seed=0), 20, 30)
+
+
+def history(**options):
+    torch.manual_seed(0)
+    module = LinkPredictionModule(20, 30, 3, 0, 1, hidden_channels=8, spectral_channels=4, **options)
+    module.encoder.movie_bias.data.normal_()
+    return module
+
+
+def unseen(batch, data):
+    """For each user node of the batch, which movies sent it no message."""
+    mask = torch.ones(data[USER].num_nodes, data[MOVIE].num_nodes, dtype=torch.bool)
+    movie, user = batch[REV_RATES].edge_index
+    mask[batch[USER].node_id[user], batch[MOVIE].node_id[movie]] = False
+    return mask[batch[USER].node_id]
+
+
+def test_logits_are_normalised_over_the_unseen_movies(data):
+    module, batch = history(), next(iter(make_loader(data, HISTORY, batch_size=64)))
+    z_dict, catalogue = module._embed(batch), module.encoder.catalogue()
+    scores = BatchScores(z_dict, batch, catalogue)
+    for i, (user, movie) in enumerate(batch[RATES].edge_label_index.t().tolist()):
+        vector = z_dict[USER][user]
+        of_all = catalogue @ vector[:-1]
+        log_p = of_all[batch[MOVIE].node_id[movie]] - of_all[unseen(batch, data)[user]].logsumexp(dim=0)
+        torch.testing.assert_close(scores.logits[i], log_p + vector[-1], rtol=1e-4, atol=1e-4)
+
+
+def test_candidates_of_a_large_catalogue_are_a_sample(data):
+    """Its estimate of the normaliser is right on average; the links of the batch are left out of it."""
+    module, batch = history(), next(iter(make_loader(data, HISTORY, batch_size=4)))
+    z_dict, catalogue = module._embed(batch), module.encoder.catalogue().detach()
+    whole = BatchScores(z_dict, batch, catalogue)
+    rows, columns = whole.user, batch[MOVIE].node_id[batch[RATES].edge_label_index[1, whole.label > 0]]
+    others = whole.candidates.detach().index_put((rows, columns), torch.tensor(-torch.inf)).exp().sum(dim=1)
+    means = torch.zeros(len(others))
+    for _ in range(2000):
+        sample = BatchScores(z_dict, batch, catalogue)
+        sample._drawn = catalogue_candidates(catalogue, num_users=1, max_scores=10)
+        assert sample.is_sample
+        assert sample.candidates.size(1) == 10
+        means += (sample.candidates.detach() - sample.log_count).exp().sum(dim=1) / 2000
+    torch.testing.assert_close(means, others, rtol=0.05, atol=0.0)
+    torch.testing.assert_close(sample.positive, whole.candidates[rows, columns], rtol=1e-4, atol=1e-5)
+
+
+def test_the_bound_on_scores_is_kept():
+    catalogue = torch.randn(100, 3)
+    for num_users, wanted in ((1, 100), (5, 100), (10, 50), (1000, 1)):
+        drawn = catalogue_candidates(catalogue, num_users, max_scores=500)
+        assert len(drawn.movie) == wanted
+        assert drawn.is_sample is (wanted < 100)
+        assert torch.equal(drawn.z, catalogue[drawn.movie])
+        assert float(drawn.log_count.exp()) == pytest.approx(wanted / 100)
+
+
+def test_candidates_of_a_batch_are_the_movies_of_its_labels(data):
+    batch = next(iter(make_loader(data, [3, 3], batch_size=16)))
+    drawn = batch_candidates(torch.randn(batch[MOVIE].num_nodes, 4), batch)
+    movies = batch[MOVIE].node_id[batch[RATES].edge_label_index[1]]
+    assert sorted(drawn.movie.tolist()) == sorted(set(movies.tolist()))
+    for movie, log_count in zip(drawn.movie, drawn.log_count, strict=True):
+        assert float(log_count.exp()) == pytest.approx(int((movies == movie).sum()))
+
+
+@pytest.mark.parametrize("num_replicas", [2, 4])
+@pytest.mark.parametrize("kind", ["history", "sage"])
+def test_processes_take_the_step_of_one(data, kind, num_replicas):
+    """The mean of their gradients, which DDP computes, is the gradient of one process with the whole batch."""
+    module = history() if kind == "history" else sage_module(20, 30, 0, hidden_channels=8)
+    fan_out = HISTORY if kind == "history" else [-1, -1]
+    size = 16 // num_replicas
+    alone = next(iter(make_loader(data, fan_out, batch_size=16)))
+    shares = [
+        next(iter(make_loader(data, fan_out, batch_size=size, num_replicas=num_replicas, rank=rank)))
+        for rank in range(num_replicas)
+    ]
+    sums = []
+    train_alone(module, mean=lambda value: sums.append(value) or value)
+    for batch in shares:
+        module._scores(batch).weight  # noqa: B018 (each process tells the others its sum)
+    train_alone(module)
+    expected = gradients(module, alone)
+    train_alone(module, mean=lambda _: torch.stack(sums).mean())
+    found = [gradients(module, batch) for batch in shares]
+    for name, gradient in expected.items():
+        together = torch.stack([of_one[name] for of_one in found]).mean(dim=0)
+        torch.testing.assert_close(together, gradient, rtol=1e-4, atol=1e-6, msg=name)
+
+
+def gradients(module, batch):
+    module.zero_grad()
+    module.training_step(batch, 0).backward()
+    return {name: parameter.grad.clone() for name, parameter in module.named_parameters() if parameter.requires_grad}
