@@ -1,6 +1,7 @@
-"""Two processes do what one does."""
+"""Several processes do what one does."""
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from types import SimpleNamespace
 
 import pandas as pd
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from lightning_lp.cli import main
 from lightning_lp.data.datamodule import MovieLensDataModule
@@ -15,29 +17,81 @@ from lightning_lp.data.synthetic import write_movielens
 from lightning_lp.errors import UserError
 from tests.journeys import QUIET, SCRIPTS, best_checkpoint, results, run_folders
 
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
+
 
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    write_movielens(tmp_path / "movies", num_users=40, num_movies=60, num_ratings=919, seed=0)
+    write_movielens(tmp_path / "movies", num_users=40, num_movies=60, num_ratings=920, seed=0)
     return tmp_path / "movies"
 
 
-def in_two_processes(*command: str) -> str:
-    """Runs a command of a fresh interpreter on two CPU processes. Returns what it prints."""
-    flags = ["--trainer.devices=2", "--trainer.strategy=ddp", *QUIET]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+def in_processes(num: int, *command: str) -> str:
+    """Runs a command of a fresh interpreter on some CPU processes. Returns what it prints."""
+    flags = [f"--trainer.devices={num}", "--trainer.strategy=ddp", *QUIET]
     done = subprocess.run(
-        [sys.executable, *command, *flags], env=environment, capture_output=True, text=True, timeout=300, check=False
+        [sys.executable, *command, *flags], env=ENVIRONMENT, capture_output=True, text=True, timeout=300, check=False
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout + done.stderr
 
 
+def curves(folder: Path) -> dict[str, list[float]]:
+    """Every scalar that a run has logged, over time."""
+    events = EventAccumulator(str(folder)).Reload()
+    tags = [tag for tag in events.Tags()["scalars"] if tag.startswith(("train/loss", "train/lr", "val/"))]
+    return {tag: [point.value for point in events.Scalars(tag)] for tag in tags}
+
+
+@pytest.mark.slow
+def test_four_processes_learn_as_one_with_the_same_global_batch(root):
+    flags = ["fit", f"--data.root={root}", "--model.hidden_channels=8", "--model.lr=0.01", "--trainer.max_epochs=3"]
+    in_processes(4, "-m", "lightning_lp", *flags, "--data.batch_size=16")
+    main([*flags, "--data.batch_size=64", *QUIET])
+    together, alone = run_folders()
+    assert results(together)["split"] == results(alone)["split"]
+    found, expected = curves(together), curves(alone)
+    assert len(expected["train/loss"]) == len(expected["val/ndcg@20"]) == 3
+    assert found.keys() == expected.keys()
+    for tag, values in expected.items():
+        assert found[tag] == pytest.approx(values, abs=1e-4), tag
+
+
+@pytest.mark.slow
+def test_two_machines_on_loopback(root):
+    """torchrun on each of two nodes: one split, one folder, one result."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    flags = [f"--data.root={root}", "--model.hidden_channels=8", "--trainer.max_epochs=1", "--data.batch_size=32"]
+    nodes = ["--trainer.devices=1", "--trainer.num_nodes=2", "--trainer.strategy=ddp"]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nnodes=2", "--nproc_per_node=1"]
+    torchrun += ["--master_addr=127.0.0.1", f"--master_port={port}"]
+    processes = [
+        subprocess.Popen(
+            [*torchrun, f"--node_rank={rank}", str(SCRIPTS / "fit.py"), *flags, *nodes, *QUIET],
+            env=ENVIRONMENT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    printed = [process.communicate(timeout=300)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], printed[0][-3000:] + printed[1][-3000:]
+    assert len(run_folders()) == 1
+    main(["fit", *flags[:-1], "--data.batch_size=64", *QUIET])
+    together, alone = map(results, run_folders())
+    assert together["split"] == alone["split"]
+    assert together["validation"] == pytest.approx(alone["validation"], abs=1e-4)
+    assert together["test"].keys() == together["validation"].keys()
+
+
 @pytest.mark.slow
 def test_fit_and_test_in_two_processes(root):
     small = ["--trainer.max_epochs=2", "--model.hidden_channels=8", "--data.batch_size=32", "--data.eval_batch_size=50"]
-    printed = in_two_processes(str(SCRIPTS / "fit.py"), f"--data.root={root}", *small)
+    printed = in_processes(2, str(SCRIPTS / "fit.py"), f"--data.root={root}", *small)
     assert "Starting with 2 processes" in printed
     together = run_folders()[0]
     checkpoint = f"--ckpt_path={best_checkpoint(together)}"
@@ -58,7 +112,7 @@ def test_fit_and_test_in_two_processes(root):
         "--data.predict_file=pairs.csv",
         "--data.eval_batch_size=20",
     ]
-    in_two_processes("-m", "lightning_lp", *predict, "--predictions.path=two.csv")
+    in_processes(2, "-m", "lightning_lp", *predict, "--predictions.path=two.csv")
     main([*predict, *QUIET, "--predictions.path=one.csv"])
     one, two = pd.read_csv("one.csv"), pd.read_csv("two.csv")
     assert one[["userId", "movieId"]].equals(two[["userId", "movieId"]])

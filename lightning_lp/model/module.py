@@ -133,7 +133,7 @@ class LinkPredictionModule(pl.LightningModule):
             named = {f"train/{name}": part for name, part in parts.items()}
             self.log_dict(named, batch_size=size, on_step=False, on_epoch=True, sync_dist=True)
         self.log("train/loss", loss, batch_size=size, on_step=False, on_epoch=True, sync_dist=True, prog_bar=True)
-        self.log("train/loss_step", loss, batch_size=size)
+        self.log("train/loss_step", loss, batch_size=size, sync_dist=True)
         self.log("train/lr", self.trainer.optimizers[0].param_groups[0]["lr"])
         return loss
 
