@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 
-def adjacency(edge_index: Tensor, num_receivers: int, num_senders: int) -> Tensor:
-    """The sparse matrix [num_receivers, num_senders] of edges, in CSR layout, with float32 ones.
+def adjacency(edge_index: Tensor, num_receivers: int, num_senders: int, value: Tensor | None = None) -> Tensor:
+    """The sparse matrix [num_receivers, num_senders] of edges, in CSR layout.
 
     As PyG's convolutions take it in place of edges, it gives the same means, several times as fast.
 
@@ -15,17 +15,17 @@ def adjacency(edge_index: Tensor, num_receivers: int, num_senders: int) -> Tenso
         edge_index: [2, num_edges] int64 (sender, receiver). Sorted by receiver, it is used as it is.
         num_receivers: number of nodes that messages reach.
         num_senders: number of nodes that messages come from.
+        value: [num_edges] float32 entries. Default: ones.
     """
     sender, receiver = edge_index
+    value = torch.ones_like(sender, dtype=torch.float32) if value is None else value
     if (receiver[1:] < receiver[:-1]).any():
         order = receiver.argsort(stable=True)
-        sender, receiver = sender[order], receiver[order]
+        sender, receiver, value = sender[order], receiver[order], value[order]
     first = torch.searchsorted(receiver.contiguous(), torch.arange(num_receivers + 1, device=receiver.device))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Sparse (CSR tensor support is in beta|invariant checks)")
-        return torch.sparse_csr_tensor(
-            first, sender, torch.ones_like(sender, dtype=torch.float32), (num_receivers, num_senders)
-        )
+        return torch.sparse_csr_tensor(first, sender, value, (num_receivers, num_senders))
 
 
 def pairs(matrix: Tensor) -> tuple[Tensor, Tensor]:

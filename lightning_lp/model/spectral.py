@@ -4,6 +4,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lightning_lp.model.messages import adjacency
+
+_NUM_ITERATIONS = 4
+"""Of the subspace iteration."""
+
 
 def feature_rows(x: Tensor, terms: Tensor, num_terms: int) -> Tensor:
     """[2, n] int64 (feature, movie) pairs of all genres, then all terms of titles.
@@ -51,16 +56,25 @@ def spectral_embeddings(
         [num_movies, channels] float32 vectors of movies in a history. Channels beyond the rank of A are 0.
     """
     num_users, num_features = (int(pairs[0].max()) + 1 if pairs.numel() else 0 for pairs in (links, features))
-    index = torch.cat([links, features + torch.tensor([[num_users], [0]], device=features.device)], dim=1)
-    value = torch.ones(index.size(1), device=index.device)
+    row, movie = torch.cat([links, features + torch.tensor([[num_users], [0]], device=features.device)], dim=1)
+    value = torch.ones(row.numel(), device=row.device)
     value[links.size(1) :] = feature_weight
-    rows = torch.sparse_coo_tensor(index, value, (num_users + num_features, num_movies), check_invariants=False)
-    rank = min(channels, *rows.shape)
-    with torch.random.fork_rng(devices=[rows.device] if rows.is_cuda else []):
-        torch.manual_seed(seed)
-        _, s, v = torch.svd_lowrank(rows.coalesce(), q=rank, niter=4)
-    source = v * (s.square() / (s.square() + l2)).sqrt()
-    return F.pad(source, (0, channels - rank))
+    shape = num_users + num_features, num_movies
+    a, a_t = (
+        adjacency(torch.stack([movie, row]), *shape, value),
+        adjacency(torch.stack([row, movie]), *shape[::-1], value),
+    )
+    rank = min(channels, *shape)
+    # Drawn on the CPU, so that the same vectors come out on every device.
+    start = torch.randn(num_movies, rank, generator=torch.Generator().manual_seed(seed)).to(row.device)
+    q = torch.linalg.qr(a @ start).Q
+    for _ in range(_NUM_ITERATIONS):
+        q = torch.linalg.qr(a_t @ q).Q
+        q = torch.linalg.qr(a @ q).Q
+    y = a_t @ q
+    s_squared, u = torch.linalg.eigh(y.T @ y)
+    source = (y @ u) * (s_squared.clamp(min=0) + l2).rsqrt()  # = V sqrt(g), without a division by small S
+    return F.pad(source.flip(1), (0, channels - rank))
 
 
 def scored(source: Tensor) -> Tensor:
