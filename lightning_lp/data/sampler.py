@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from collections.abc import MutableMapping
 from copy import copy
 
 import numpy as np
@@ -24,7 +25,8 @@ from lightning_lp.data import sampling_kernel as kernel
 Int = NDArray[np.int64]
 Csc = tuple[Tensor, Tensor, Tensor | None]
 _NEGATIVES, _NEIGHBORS = 1, 2  # what a key is for
-_SORTED = WeakTensorKeyDictionary()  # of edge_index: training's messages are validation's, and its positives too
+_SORTED: MutableMapping[Tensor, tuple[tuple[int, ...], Csc]] = WeakTensorKeyDictionary()
+"""Of each ``edge_index``: training's messages are validation's, and the positives."""
 
 
 class LinkNeighborSampler(NeighborSampler):  # type: ignore[misc]
