@@ -36,7 +36,7 @@ class LinkSplit:
     ``data[RATES].edge_index`` holds the messages (and ``data[REV_RATES]`` their reverse),
     ``data[RATES].edge_label_index`` [2, num_labels] the links to score, and ``data[RATES].edge_label``
     [num_labels] their labels, float32, 1 for a link and 0 for a non-link. Training holds links alone: its
-    negatives are drawn anew for each batch, by the sampler.
+    negatives are drawn anew for each batch, by the sampler. Graphs share what is the same in them.
 
     Attributes:
         train: messages and supervision links of training.
@@ -203,6 +203,7 @@ def _train_graph(
             f"--data.disjoint_train_ratio {disjoint_train_ratio} of {links.size(1)} training links leaves none "
             f"{'to score' if num_supervision == 0 else 'to carry messages'}: give another ratio, or more data"
         )
+    # Drawn in any case: the ratio does not change what is drawn after it.
     supervision = _permutation(links.size(1), rng)[:num_supervision].astype(np.int64)
     if num_supervision == 0:
         return history, links
