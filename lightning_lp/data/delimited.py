@@ -188,7 +188,7 @@ def _read_checked(
     if source.quoted:
         # Arrow takes an unclosed quote silently, and the rows up to the next quote with it.
         check_records(source, len(found))
-    typed = typed and b"0x" not in source.data and b"0X" not in source.data  # Arrow would read the id 0x10 as 16
+    typed = typed and not source.hexadecimal  # Arrow would read the id 0x10 as 16
     with suppress(pa.ArrowInvalid):
         return _read(source, found, positions, typed=typed)
     columns: dict[str, Any] = {}

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
@@ -72,7 +73,7 @@ def build_graph(tables: Tables, min_rating: float | None = None, use_terms: bool
             )
     movies = IdMap(tables.movies.movie.to_numpy())
     users = IdMap.from_values(ratings.user.to_numpy()[is_link])
-    pairs = np.stack([users.index(ratings.user.to_numpy()), movies.index(ratings.movie.to_numpy())])
+    user, movie = users.index(ratings.user.to_numpy()), movies.index(ratings.movie.to_numpy())
     genres = tables.movies.genres.tolist()
     titles = tables.movies.title.tolist()
     vocabulary, x = multi_hot(genres)
@@ -82,11 +83,10 @@ def build_graph(tables: Tables, min_rating: float | None = None, use_terms: bool
     data[MOVIE].node_id = torch.arange(len(movies))
     data[MOVIE].x = x
     terms, data[MOVIE].terms = title_terms(titles if use_terms else [""] * len(titles))
-    data[RATES].edge_index = torch.from_numpy(pairs[:, is_link])
-    data[REV_RATES].edge_index = data[RATES].edge_index.flip(0)
+    add_links(data, user[is_link], movie[is_link])
     if "time" in ratings:
         data[RATES].time = torch.from_numpy(ratings.time.to_numpy()[is_link])
-    below = pairs[:, ~is_link]
+    is_below = ~is_link & (user >= 0)  # users without a link are no nodes
     return RatingGraph(
         data=data,
         users=users,
@@ -95,9 +95,15 @@ def build_graph(tables: Tables, min_rating: float | None = None, use_terms: bool
         genres=genres,
         vocabulary=vocabulary,
         terms=terms,
-        below_min_rating=torch.from_numpy(below[:, below[0] >= 0]),  # users without a link are no nodes
+        below_min_rating=torch.from_numpy(np.stack([user[is_below], movie[is_below]])),
         fingerprint=_fingerprint(users, movies, data, genres),
     )
+
+
+def add_links(data: HeteroData, user: NDArray[np.int64], movie: NDArray[np.int64]) -> None:
+    """Adds links and their reverses. The two share the movies' row: three rows are held instead of four."""
+    rows = torch.from_numpy(np.stack([user, movie, user]))
+    data[RATES].edge_index, data[REV_RATES].edge_index = rows[:2], rows[1:]
 
 
 def genre_names(genres: str) -> list[str]:

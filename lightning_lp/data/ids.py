@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,9 @@ import torch
 
 from lightning_lp.data.delimited import NUMBER, DelimitedTable
 from lightning_lp.errors import UserError
+
+Index = npt.NDArray[np.integer[Any]]
+_Integer = TypeVar("_Integer", bound=np.integer[Any])
 
 _INT64 = range(-(2**63), 2**63)
 
@@ -59,7 +62,7 @@ class IdMap:
         if self.ids.dtype == np.int64:
             stripped = [_whole_number(text) for text in stripped]
         known = {value: index for index, value in enumerate(self.ids.tolist())}
-        return _per_row(np.array([known.get(value, -1) for value in stripped], dtype=np.int64), codes)
+        return per_row(np.array([known.get(value, -1) for value in stripped], dtype=np.int64), codes)
 
     def state(self) -> torch.Tensor | list[str]:
         """The ids as plain data, for a checkpoint that is loaded with ``weights_only=True``."""
@@ -75,7 +78,7 @@ class IdMap:
         return pd.Index(self.ids)
 
 
-def read_ids(tables: Sequence[DelimitedTable], column: str) -> list[tuple[IdMap, npt.NDArray[np.int64]]]:
+def read_ids(tables: Sequence[DelimitedTable], column: str) -> list[tuple[IdMap, Index]]:
     """The ids in a column, read by one rule in all the tables that hold it.
 
     Blank cells are missing. If every other cell is a whole number (``3``, ``3.0``, ``1e3``) the ids are
@@ -83,7 +86,8 @@ def read_ids(tables: Sequence[DelimitedTable], column: str) -> list[tuple[IdMap,
     stripped and otherwise as written.
 
     Returns:
-        For each table its distinct ids and, for each row, the index of its id (-1: missing).
+        For each table its distinct ids and, for each row, the index of its id (-1: missing), in the smallest
+        integers that hold it.
 
     Raises:
         UserError: all cells are numbers, but not all are whole.
@@ -132,18 +136,24 @@ def _whole_cell(table: DelimitedTable, column: str, text: str, codes: npt.NDArra
     return number
 
 
-def _factorize(values: npt.NDArray[np.int64], missing: npt.NDArray[np.bool_]) -> tuple[IdMap, npt.NDArray[np.int64]]:
+def _factorize(values: npt.NDArray[np.int64], missing: npt.NDArray[np.bool_]) -> tuple[IdMap, Index]:
     codes, ids = pd.factorize(values[~missing] if missing.any() else values, sort=True)
-    index = np.full(len(values), -1, dtype=np.int64)
+    index = np.full(len(values), -1, dtype=_smallest(len(ids)))
     index[~missing] = codes
     return IdMap(ids), index
 
 
-def _index_rows(values: list[Any], codes: npt.NDArray[np.int64]) -> tuple[IdMap, npt.NDArray[np.int64]]:
+def _index_rows(values: list[Any], codes: npt.NDArray[np.int64]) -> tuple[IdMap, Index]:
     ids = IdMap(_sorted_ids(values))
-    return ids, _per_row(ids.index(np.array(values, dtype=ids.ids.dtype)), codes)
+    index = ids.index(np.array(values, dtype=ids.ids.dtype))
+    return ids, per_row(index.astype(_smallest(len(ids))), codes)
 
 
-def _per_row(values: npt.NDArray[np.int64], codes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+def _smallest(num_ids: int) -> np.dtype[Any]:
+    """The smallest signed integers that count so far."""
+    return np.min_scalar_type(-num_ids - 1)
+
+
+def per_row(values: npt.NDArray[_Integer], codes: Index) -> npt.NDArray[_Integer]:
     """``values[codes]``, where code -1 gives -1."""
-    return np.append(values, -1)[codes]
+    return np.append(values, values.dtype.type(-1))[codes]

@@ -57,6 +57,13 @@ class Source:
         below = line_end.start() if line_end else 0
         return self.dialect.quoted and self.data.find(b'"', below) >= 0
 
+    @cached_property
+    def hexadecimal(self) -> bool:
+        """Whether there may be a number such as 0x10."""
+        return any(
+            x in self.data and b"0" + x in self.data for x in (b"x", b"X")
+        )  # one byte is found ten times as fast
+
 
 def open_source(path: Path, dialect: Dialect) -> Source:
     """Read a file's bytes.

@@ -2,11 +2,14 @@
 
 import math
 import warnings
+from collections.abc import MutableMapping
+from copy import copy
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
 from torch_geometric.data import HeteroData
 from torch_geometric.sampler import (
     EdgeSamplerInput,
@@ -20,7 +23,10 @@ from torch_geometric.typing import EdgeType, NodeType
 from lightning_lp.data import sampling_kernel as kernel
 
 Int = NDArray[np.int64]
+Csc = tuple[Tensor, Tensor, Tensor | None]
 _NEGATIVES, _NEIGHBORS = 1, 2  # what a key is for
+_SORTED: MutableMapping[Tensor, tuple[tuple[int, ...], Csc]] = WeakTensorKeyDictionary()
+"""Of each ``edge_index``: training's messages are validation's, and the positives."""
 
 
 class LinkNeighborSampler(NeighborSampler):  # type: ignore[misc]
@@ -62,20 +68,22 @@ class LinkNeighborSampler(NeighborSampler):  # type: ignore[misc]
         num_replicas: int = 1,
         rank: int = 0,
     ) -> None:
+        nodes_only = copy(data)
+        for key in data.edge_types:
+            nodes_only[key].edge_index = data[key].edge_index[:, :0]  # the base class would sort each graph anew
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*pyg-lib.*")  # this class replaces what it samples with
-            super().__init__(data, num_neighbors)
+            super().__init__(nodes_only, num_neighbors)
         self.edge_type, self.rev_edge_type = edge_type, rev_edge_type
         self.exclude_seed_links = exclude_seed_links
         self.seed, self.num_replicas, self.rank = seed, num_replicas, rank
         self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]  # also seen by running workers
         for name, key in self.to_edge_type.items():
-            if not kernel.rows_ascend(self.colptr_dict[name].numpy(), self.row_dict[name].numpy()):
-                csc = _to_csc(data[key].edge_index, self.num_nodes[key[0]], self.num_nodes[key[-1]])
-                self.colptr_dict[name], self.row_dict[name], self.perm[key] = csc
+            csc = _csc(data[key].edge_index, self.num_nodes[key[0]], self.num_nodes[key[-1]])
+            self.colptr_dict[name], self.row_dict[name], self.perm[key] = csc
         self._positives: tuple[Tensor, Tensor] | None = None  # CSC, where it is not that of the messages
         if positives is not None:
-            self._positives = _to_csc(positives, self.num_nodes[edge_type[0]], self.num_nodes[edge_type[-1]])[:2]
+            self._positives = _csc(positives, self.num_nodes[edge_type[0]], self.num_nodes[edge_type[-1]])[:2]
         # Scratch space of the kernels, left clean by every call.
         self._local = {node_type: np.full(n, -1) for node_type, n in self.num_nodes.items()}
         self._nodes = {node_type: np.empty(n, np.int64) for node_type, n in self.num_nodes.items()}
@@ -216,8 +224,26 @@ class LinkNeighborSampler(NeighborSampler):  # type: ignore[misc]
         )
 
 
-def _to_csc(edge_index: Tensor, num_src: int, num_dst: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Sorts edges by destination, then source: pointers [num_dst + 1], sources and permutation [num_edges]."""
-    key, perm = (edge_index[1] * num_src + edge_index[0]).sort(stable=True)
+def _csc(edge_index: Tensor, num_src: int, num_dst: int) -> Csc:
+    """The edges as :func:`_to_csc` sorts them, once for all samplers over the same tensor."""
+    what = edge_index._version, num_src, num_dst  # another version: it was written to
+    known = _SORTED.get(edge_index)
+    if known is None or known[0] != what:
+        known = _SORTED[edge_index] = what, _to_csc(edge_index, num_src, num_dst)
+    return known[1]
+
+
+def _to_csc(edge_index: Tensor, num_src: int, num_dst: int) -> Csc:
+    """Sorts edges by destination, then source.
+
+    Returns:
+        Pointers [num_dst + 1], int64; sources [num_edges], int32 if they fit; permutation [num_edges], int64, or None
+        where the edges are in order.
+    """
+    src, dst = edge_index
+    key, perm = dst * num_src + src, None
+    if (key[1:] < key[:-1]).any():
+        key, perm = key.sort(stable=True)
     colptr = torch.searchsorted(key, torch.arange(num_dst + 1) * num_src)
-    return colptr, edge_index[0][perm], perm
+    row = src.to(torch.int32 if num_src < 2**31 else torch.int64)
+    return colptr, row if perm is None else row[perm], perm

@@ -277,8 +277,11 @@ def _choose(world: _World, counts: Ints, tastes: Floats, rng: Generator) -> Ints
     candidates = OVERSAMPLING * counts
     candidates[candidates >= num_movies] = 0
     user = np.repeat(np.arange(len(counts)), candidates)
-    drawn = np.searchsorted(world.cumulative, rng.random(len(user)), side="right")
-    pairs = np.unique(user * num_movies + drawn)
+    drawn = rng.random(len(user))
+    ascending = np.argsort(drawn)  # searching in order is several times as fast, and sorting faster than np.unique
+    pairs = user[ascending] * num_movies + np.searchsorted(world.cumulative, drawn[ascending], side="right")
+    pairs.sort()
+    pairs = pairs[np.diff(pairs, prepend=-1) > 0]
     user, movie = np.divmod(pairs, num_movies)
     short = np.bincount(user, minlength=len(counts)) < counts
     score = TASTE * np.einsum("ld,ld->l", tastes[user], world.movies[movie]) + rng.gumbel(size=len(user))

@@ -1,14 +1,16 @@
 """Read and check a folder's movies and ratings."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
 
 from lightning_lp.data.delimited import DelimitedTable, read_delimited
-from lightning_lp.data.ids import IdMap, read_ids
+from lightning_lp.data.ids import IdMap, Index, per_row, read_ids
 from lightning_lp.data.layouts import STANDARD, read_layout
 from lightning_lp.data.schema import MOVIE, USER, Columns
 from lightning_lp.data.values import Floats, Ints, Mask, read_ratings, read_times
@@ -44,6 +46,10 @@ class Tables:
     movie_rows_read: int
     movies_dropped: dict[str, int]
     time_problem: str | None
+
+    def without_ratings(self) -> "Tables":
+        """The same with no row of ``ratings``, which fill the memory and are not needed once the graph is built."""
+        return replace(self, ratings=self.ratings[:0].copy())
 
 
 @dataclass(frozen=True)
@@ -87,7 +93,7 @@ def read_tables(root: Path | str, columns: Columns = STANDARD) -> Tables:
     ratings, dropped, time_problem = _clean_ratings(
         ratings_file, (user_ids, user_rows), (rated_ids, rated_rows), movie_ids
     )
-    return Tables(
+    tables = Tables(
         name=root.resolve().name,
         movies=movies,
         ratings=ratings,
@@ -97,6 +103,9 @@ def read_tables(root: Path | str, columns: Columns = STANDARD) -> Tables:
         movies_dropped=movies_dropped,
         time_problem=time_problem,
     )
+    del movies_file, ratings_file
+    pa.default_memory_pool().release_unused()  # Arrow would keep the memory, for more columns to come
+    return tables
 
 
 def read_pairs(path: Path | str, columns: Columns, users: IdMap, movies: IdMap) -> Pairs:
@@ -125,7 +134,7 @@ def read_pairs(path: Path | str, columns: Columns, users: IdMap, movies: IdMap) 
     return Pairs(texts[USER], texts[MOVIE], nodes[USER], nodes[MOVIE])
 
 
-def _clean_movies(file: DelimitedTable, ids: IdMap, rows: Ints) -> tuple[pd.DataFrame, dict[str, int]]:
+def _clean_movies(file: DelimitedTable, ids: IdMap, rows: Index) -> tuple[pd.DataFrame, dict[str, int]]:
     """One row per movie, sorted by id, and how many rows were left out for which reason."""
     if not len(ids):
         raise UserError(f"{file.path} has no movie rows: get the file again.")
@@ -156,7 +165,7 @@ def _clean_genres(text: str) -> str:
 
 
 def _check_known(
-    movies_file: DelimitedTable, ratings_file: DelimitedTable, known: IdMap, rated: IdMap, rows: Ints
+    movies_file: DelimitedTable, ratings_file: DelimitedTable, known: IdMap, rated: IdMap, rows: Index
 ) -> None:
     """Refuse two files that do not belong together."""
     unknown = known.index(rated.ids) < 0
@@ -173,10 +182,10 @@ def _check_known(
 
 
 def _clean_ratings(
-    file: DelimitedTable, users: tuple[IdMap, Ints], rated: tuple[IdMap, Ints], movies: IdMap
+    file: DelimitedTable, users: tuple[IdMap, Index], rated: tuple[IdMap, Index], movies: IdMap
 ) -> tuple[pd.DataFrame, dict[str, int], str | None]:
     """One row per user and movie, how many rows were left out for which reason, and the time's problem."""
-    user, movie = users[1], np.append(movies.index(rated[0].ids), -1)[rated[1]]
+    user, movie = users[1], per_row(movies.index(rated[0].ids), rated[1])
     rating = read_ratings(file)
     kept, dropped = _drop(
         {
@@ -189,14 +198,18 @@ def _clean_ratings(
         left = f" left, after dropping {dropped}" if dropped else ""
         raise UserError(f"{file.path} has no rating rows{left}: get the file again.")
     time, time_problem = read_times(file, kept)
-    last = _last_of_pairs(user[kept], movie[kept], rating[kept], time)
+    user, movie, rating = user[kept], movie[kept], rating[kept]
+    last = _last_of_pairs(user, movie, rating, time)
     if len(last) < len(kept):
         dropped["repeated_pair"] = len(kept) - len(last)
-    rows = kept[last]
-    ratings = pd.DataFrame({USER: users[0].ids[user[rows]], MOVIE: movies.ids[movie[rows]], "rating": rating[rows]})
+    columns: dict[str, npt.NDArray[Any]] = {USER: user, MOVIE: movie, "rating": rating}
     if time is not None:
-        ratings["time"] = time[last]
-    return ratings, dropped, time_problem
+        columns["time"] = time
+    del user, movie, rating, time  # so that each is in memory once
+    for name in columns:
+        columns[name] = columns[name][last]
+    columns[USER], columns[MOVIE] = users[0].ids[columns[USER]], movies.ids[columns[MOVIE]]
+    return pd.DataFrame(columns, copy=False), dropped, time_problem
 
 
 def _drop(reasons: dict[str, Mask]) -> tuple[Ints, dict[str, int]]:
@@ -211,9 +224,9 @@ def _drop(reasons: dict[str, Mask]) -> tuple[Ints, dict[str, int]]:
     return np.flatnonzero(keep), dropped
 
 
-def _last_of_pairs(user: Ints, movie: Ints, rating: Floats, time: Ints | None) -> Ints:
+def _last_of_pairs(user: Index, movie: Index, rating: Floats, time: Ints | None) -> Ints:
     """The rows sorted by (user, movie); of repeated pairs the one with the latest (time, rating)."""
-    pair = user * (movie.max() + 1) + movie
+    pair = user.astype(np.int64) * (int(movie.max()) + 1) + movie
     if (pair[1:] > pair[:-1]).all():
         return np.arange(len(pair))
     order = np.lexsort((rating, pair) if time is None else (rating, time, pair))

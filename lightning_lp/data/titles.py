@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -29,10 +30,10 @@ def title_terms(titles: Sequence[str]) -> tuple[list[str], Tensor]:
     vocabulary = sorted(term for term, n in counts.items() if n >= 2 and (n <= most or "-" in term))
     number = {term: i for i, term in enumerate(vocabulary, start=1)}
     rows = [sorted(number[term] for term in of_title if term in number) for of_title in terms]
-    index = torch.zeros(len(titles), max([1, *map(len, rows)]), dtype=torch.int64)
-    for movie, row in enumerate(rows):
-        index[movie, : len(row)] = torch.tensor(row, dtype=torch.int64)
-    return vocabulary, index
+    num_terms = np.array([len(row) for row in rows], dtype=np.int64)
+    index = np.zeros((len(titles), max(1, num_terms.max(initial=0))), dtype=np.int64)
+    index[np.arange(index.shape[1]) < num_terms[:, None]] = [number for row in rows for number in row]
+    return vocabulary, torch.from_numpy(index)
 
 
 def _terms(title: str) -> set[str]:

@@ -6,8 +6,10 @@ from hypothesis import strategies as st
 from torch_geometric.data import HeteroData
 from torch_geometric.transforms import RandomLinkSplit
 
+from lightning_lp.data.graph import build_graph
 from lightning_lp.data.schema import MOVIE, RATES, REV_RATES, USER
-from lightning_lp.data.split import LinkSplit, sample_non_links, split_links
+from lightning_lp.data.split import LinkSplit, _permutation, sample_non_links, split_links
+from lightning_lp.data.tables import read_tables
 from lightning_lp.errors import UserError
 from tests.graphs import graphs, make_graph, pairs, random_links
 
@@ -119,6 +121,19 @@ def test_sizes_are_those_of_pyg():
             assert mine[RATES][key].dtype == its[RATES][key].dtype
         assert mine[RATES].edge_label.sum() == its[RATES].edge_label.sum()
         assert mine[REV_RATES].edge_index.shape == its[REV_RATES].edge_index.shape
+
+
+@pytest.mark.parametrize("num", [1, 200, 1000, 70_000])
+def test_permutations_of_small_integers_are_those_of_large_ones(num):
+    """Else a split would be another one, and a checkpoint refused."""
+    small, large = np.random.default_rng(5), np.random.default_rng(5)
+    assert (_permutation(num, small) == large.permutation(num)).all()
+    assert small.integers(2**62) == large.integers(2**62)
+
+
+def test_the_split_of_movielens_has_not_changed(movielens):
+    split = split_links(build_graph(read_tables(movielens)).data, disjoint_train_ratio=0.0)
+    assert split.fingerprint == "3940daa40f31b3bb"
 
 
 def test_labels_are_mixed():

@@ -49,6 +49,14 @@ def test_plain(read, tmp_path):
     assert (tables.rows_read, tables.dropped, tables.movies_dropped, tables.time_problem) == (3, {}, {}, None)
 
 
+def test_without_ratings_the_rest_stays(read):
+    tables = read()
+    rest = tables.without_ratings()
+    assert (list(rest.ratings), len(rest.ratings)) == (list(tables.ratings), 0)
+    assert not np.size(rest.ratings.user.to_numpy().base)  # not a part of the whole, which would stay in memory
+    assert (rest.rows_read, rest.dropped, rest.movies is tables.movies) == (3, {}, True)
+
+
 def test_only_ids_are_required(read):
     tables = read(["movieId", "2", "1"], ["movieId,userId", "2,7"])
     assert rows(tables.movies) == [[1, "1", ""], [2, "2", ""]]

@@ -1,9 +1,10 @@
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lightning_lp.data.titles import title_terms
+from lightning_lp.data.titles import _terms, title_terms
 
 TITLES = ["Star Wars: Episode IV (1977)", "Star Wars: Episode V (1980)", "Blame (2017)", "BLAME!", "Zoo (1977-1979)"]
 
@@ -43,3 +44,13 @@ def test_any_text_is_read(titles):
 @pytest.mark.parametrize("title", ["", "(1999)", "1999", "Heat (95)", "M (1931) (restored)"])
 def test_odd_titles(title):
     assert len(title_terms([title, title])[1]) == 2
+
+
+def test_numbers_of_real_titles_row_by_row(movielens):
+    titles = pd.read_csv(movielens / "movies.csv").title.tolist()
+    vocabulary, index = title_terms(titles)
+    number = {term: i for i, term in enumerate(vocabulary, start=1)}
+    for title, row in zip(titles, index.tolist(), strict=True):
+        numbers = sorted(number[term] for term in _terms(title) & number.keys())
+        assert row == numbers + [0] * (index.size(1) - len(numbers))
+    assert index[:, -1].any()
