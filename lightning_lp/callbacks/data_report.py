@@ -12,7 +12,7 @@ from rich.table import Table
 from torch import Tensor
 
 from lightning_lp.data.datamodule import MovieLensDataModule, data_of
-from lightning_lp.data.schema import RATES
+from lightning_lp.data.schema import MOVIE, RATES, USER
 from lightning_lp.data.split import LinkSplit
 
 SPLIT_COLUMNS = ("part", "messages", "links", "non-links", "% of all", "cold users", "cold movies")
@@ -101,12 +101,18 @@ def split_rows(split: LinkSplit) -> list[tuple[str, ...]]:
         store = graph[RATES]
         links = store.edge_label_index[:, store.edge_label > 0]
         num_labels, num_links = store.edge_label.numel(), links.size(1)
-        cold = [_num_unseen(links[end], store.edge_index[end]) for end in (0, 1)]
+        cold = [
+            _num_unseen(links[end], store.edge_index[end], graph[kind].num_nodes)
+            for end, kind in enumerate((USER, MOVIE))
+        ]
         counts = (store.num_edges, num_links, num_labels - num_links)
         share = f"{100 * (num_labels - num_links) / num_labels:.1f}"
         rows.append((part, *(f"{n:,}" for n in counts), share, *(f"{n:,}" for n in cold)))
     return rows
 
 
-def _num_unseen(nodes: Tensor, seen: Tensor) -> int:
-    return int((~torch.isin(torch.unique(nodes), seen)).sum())
+def _num_unseen(nodes: Tensor, seen: Tensor, num_nodes: int) -> int:
+    is_unseen = torch.zeros(num_nodes, dtype=torch.bool)
+    is_unseen[nodes] = True
+    is_unseen[seen] = False
+    return int(is_unseen.sum())

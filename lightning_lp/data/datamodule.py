@@ -135,6 +135,7 @@ class MovieLensDataModule(pl.LightningDataModule):
                     f"--data.split {hparams['split']} needs the time of ratings: {self.tables.time_problem}"
                 )
             self.graph = build_graph(self.tables, hparams["min_rating"], hparams["title_terms"])
+            self.tables = self.tables.without_ratings()
             self.split = split_links(
                 self.graph.data,
                 hparams["split"],
@@ -144,6 +145,7 @@ class MovieLensDataModule(pl.LightningDataModule):
                 hparams["eval_neg_sampling_ratio"],
                 hparams["split_seed"],
             )
+            self.graph.data[RATES].pop("time", None)  # nothing else reads it
             self.setup_s = time.perf_counter() - start
             self._is_set_up = True
         if stage == "predict":
@@ -191,7 +193,7 @@ class MovieLensDataModule(pl.LightningDataModule):
     @property
     def below_min_rating(self) -> dict[str, int]:
         """How many ratings ``min_rating`` leaves out, as one more reason beside those of the tables."""
-        count = len(self.tables.ratings) - self.graph.data[RATES].num_edges
+        count = self.tables.rows_read - sum(self.tables.dropped.values()) - self.graph.data[RATES].num_edges
         return {"below_min_rating": count} if count else {}
 
     def train_dataloader(self) -> LinkLoader:

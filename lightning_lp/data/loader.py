@@ -103,7 +103,7 @@ def link_loader(
         num_replicas=num_replicas,
         rank=rank,
     )
-    return LinkLoader(
+    loader = LinkLoader(
         messages,
         num_neighbors,
         edge_label_index=(RATES, edge_label_index),
@@ -117,3 +117,5 @@ def link_loader(
         pin_memory=torch.cuda.is_available(),
         generator=torch.Generator(),  # else a loader would draw from the global one, which is the model's
     )
+    loader.input_data.row, loader.input_data.col = edge_label_index  # of which it has made copies
+    return loader

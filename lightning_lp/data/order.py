@@ -66,9 +66,9 @@ class LinkOrder(DistributedSampler[int]):
             self.sampler.set_epoch(epoch)
 
     def __iter__(self) -> Iterator[int]:
-        order = np.arange(self.num_links)
+        order = np.arange(self.num_links, dtype=np.min_scalar_type(self.num_links))
         if self.shuffle:
-            order = np.random.default_rng([self.seed, self.epoch]).permutation(self.num_links)
+            np.random.default_rng([self.seed, self.epoch]).shuffle(order)
         for start, stop in islice(self._batches(), self.first_batch, None):
             for i in range(start, stop, _CHUNK):
                 yield from order[i : min(stop, i + _CHUNK)].tolist()

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from lightning_lp.data.graph import add_links
-from lightning_lp.data.schema import MOVIE, RATES, USER
+from lightning_lp.data.schema import MOVIE, RATES, REV_RATES, USER
 from lightning_lp.errors import UserError
 
 Strategy = Literal["random", "temporal", "leave_last_out"]
