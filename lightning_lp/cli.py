@@ -30,6 +30,7 @@ from lightning_lp.callbacks.throughput import Throughput
 from lightning_lp.checkpoint_io import DurableCheckpointIO, read_checkpoint
 from lightning_lp.data.datamodule import MovieLensDataModule
 from lightning_lp.errors import UserError
+from lightning_lp.escape import visible
 from lightning_lp.mistakes import check_config, explain
 from lightning_lp.model.module import LinkPredictionModule
 
@@ -52,7 +53,7 @@ class Parser(LightningArgumentParser):
         """Ends the program with status 2."""
         parser = getattr(ex, "subcommand_parser", None) or self
         options = f"all options: {parser.prog.replace(' [options]', '')} --help"
-        print(f"error: {explain(message, parser._option_string_actions)}\n{options}", file=sys.stderr)
+        print(f"error: {visible(explain(message, parser._option_string_actions))}\n{options}", file=sys.stderr)
         sys.exit(2)
 
 
