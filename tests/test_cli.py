@@ -242,9 +242,9 @@ def test_a_checkpoint_is_refused_on_other_data(root, trained, here, capsys):
     ratings, movies = pd.read_csv(root / "ratings.csv"), pd.read_csv(root / "movies.csv")
     more_users = pd.concat([ratings, ratings[:6].assign(userId=999)])
     variants = {
-        "user": (movies, more_users, [], "40 users there, 41 here; new: 999; gone: none"),
-        "rating": (movies, ratings[1:], [], "the same users and movies, but other ratings"),
-        "genre": (movies.assign(genres=["Silent", *movies.genres[1:]]), ratings, [], "does not know the genre Silent"),
+        "user": (movies, more_users, [], "users: 1 new (999), 0 gone; name the data"),
+        "rating": (movies, ratings[1:], [], "links (user, movie): 0 new, 1 gone (("),
+        "genre": (movies.assign(genres=["Silent", *movies.genres[1:]]), ratings, [], "genres: 1 new (Silent), 0 gone"),
         "split": (movies, ratings, ["--data.split_seed=1"], "another split"),
     }
     for name, (its_movies, its_ratings, flags, message) in variants.items():
