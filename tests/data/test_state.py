@@ -92,10 +92,9 @@ def test_new_and_gone_links(movies, ratings, difference):
     swapped = pd.concat([ratings[1:], ratings[:1].assign(movieId=unseen)])
     assert difference(movies, swapped) == f"links (user, movie): 1 new (({user}, {unseen})), 1 gone ({gone[0]})"
     low = ratings[ratings.rating < 2]
+    first = f"({low.userId.iloc[0]}, {low.movieId.iloc[0]})"
     text = difference(movies, ratings, min_rating=2.0)
-    assert text.startswith(
-        f"links (user, movie): 0 new, {len(low)} gone (({low.userId.iloc[0]}, {low.movieId.iloc[0]})"
-    )
+    assert text.startswith(f"links (user, movie): 0 new, {len(low)} gone ({first}, ")
 
 
 def test_another_vocabulary_and_other_texts(movies, ratings, difference):
@@ -109,7 +108,7 @@ def test_another_vocabulary_and_other_texts(movies, ratings, difference):
     wanted = f"titles: 1 new ({first} {changed.title[0]!r}), 1 gone ({first} {movies.title[0]!r})"
     assert difference(changed, ratings) == wanted
     text = difference(movies.assign(title=["Zyx", "Zyx", *movies.title[2:]]), ratings)
-    assert text.startswith("words of titles: 1 new (zyx), ")
+    assert text.startswith("words of titles: 2 new (secret, zyx), 3 gone (")
     assert difference(movies, ratings, title_terms=False).startswith("words of titles: 0 new, ")
 
 
