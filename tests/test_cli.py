@@ -227,6 +227,7 @@ MISTAKES = {
     "hops": (["fit", "--data.num_neighbors=[]"], "--data.num_neighbors []"),
     "other hops": (["fit", "--data.eval_num_neighbors=[1,2]"], "a list of 1 numbers"),
     "wrong flag": (["fit", "--data.rot=x"], "did you mean --data.root?"),
+    "part of a flag": (["fit", "--resum"], "did you mean --resume?"),
     "wrong value": (["fit", "--data.split=latest"], "random"),
     "wrong command": (["fitt"], "fit"),
     "no model": (["test"], "test needs a trained model"),
