@@ -13,12 +13,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from markdown import markdown as rendered
+from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from lightning_lp.__main__ import run
 from lightning_lp.data.synthetic import write_movielens
 from lightning_lp.errors import UserError
 from lightning_lp.escape import cell, cells, markdown, visible
+from lightning_lp.evaluation import comparison_report
 from tests.journeys import QUIET, best_checkpoint, fit, run_folders, run_script
 
 HOSTILE = [
@@ -200,6 +202,15 @@ def test_errors_and_what_a_run_says_of_itself(folder, capsys):
         assert error
         assert "script" in error or r"\x1b[2J" in error
     assert str(UserError("'\x1b[2J\u202e' found")) == r"'\x1b[2J\u202e' found"
+
+
+def test_comparison(capsys):
+    report = comparison_report.rich_table("[red]\x1b[2J\u202e", [])
+    Console(width=80).print(report)
+    out = capsys.readouterr().out
+    assert is_safe(out)
+    assert r"[red]\x1b[2J\u202e" in out
+    assert is_safe(comparison_report.markdown("\x1b[2J\u202e", []))
 
 
 def test_report(folder):
