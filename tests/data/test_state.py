@@ -86,6 +86,7 @@ def test_new_and_gone_movies(movies, ratings, difference):
 def test_new_and_gone_links(movies, ratings, difference):
     gone = [f"({user}, {movie})" for user, movie in zip(ratings.userId[:5], ratings.movieId[:5], strict=True)]
     assert difference(movies, ratings[1:]) == f"links (user, movie): 0 new, 1 gone ({gone[0]})"
+    assert difference(movies, ratings[3:]) == f"links (user, movie): 0 new, 3 gone ({', '.join(gone[:3])})"
     assert difference(movies, ratings[5:]) == f"links (user, movie): 0 new, 5 gone ({', '.join(gone[:3])}, ...)"
     user = ratings.userId[0]
     unseen = next(movie for movie in movies.movieId if movie not in set(ratings.movieId[ratings.userId == user]))
