@@ -119,6 +119,19 @@ def test_good_archive_is_installed_and_then_found_without_a_request(server: Serv
     assert len(server.requests) == 2
 
 
+def test_an_archive_with_a_folder_and_modes_as_zip_makes_them(server: Server, tmp_path: Path, monkeypatch):
+    buffer, mode = io.BytesIO(), {True: stat.S_IFDIR | 0o755, False: stat.S_IFREG | 0o644}
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in {f"{NAME}/": b"", **FILES}.items():
+            member = zipfile.ZipInfo(name)
+            member.external_attr = mode[name.endswith("/")] << 16
+            archive.writestr(member, content)
+    monkeypatch.setitem(DATASETS, NAME, Dataset(NAME, 50, 50, md5=False))
+    server.answers[f"/{NAME}.zip"] = send(buffer.getvalue())
+    folder = fetch(NAME, tmp_path, base_url=server.url)
+    assert sorted(path.name for path in folder.iterdir()) == ["movies.csv", "ratings.csv"]
+
+
 def test_no_md5_is_asked_for_where_none_is_published(server: Server, tmp_path: Path, monkeypatch):
     monkeypatch.setitem(DATASETS, NAME, Dataset(NAME, 50, 50, md5=False))
     fetch(NAME, tmp_path, base_url=server.url)
