@@ -24,6 +24,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 TARGETS = {
+    "lightning_lp/escape.py": ["tests/test_escape.py"],
+    "lightning_lp/data/archives.py": ["tests/data/test_download.py"],
+    "lightning_lp/data/state.py": ["tests/data/test_state.py"],
     "lightning_lp/data/split.py": ["tests/data/test_split.py"],
     "lightning_lp/data/order.py": ["tests/data/test_order.py"],
     "lightning_lp/data/sampler.py": ["tests/data/test_sampler.py"],

@@ -4,6 +4,8 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 
+from lightning_lp.escape import visible
+
 _OTHERS = {"recommend": "commands", "export": "commands", "doctor": "doctor"}
 """Commands that are not the Trainer's, and the modules with their functions."""
 
@@ -25,7 +27,7 @@ def run(command: Callable[[Sequence[str] | None], object] | None = None, args: S
 
         if (sentence := mistake(error)) is None:
             raise
-        print(f"error: {sentence}", file=sys.stderr)
+        print(visible(f"error: {sentence}", keep="\n"), file=sys.stderr)
         sys.exit(2)
 
 

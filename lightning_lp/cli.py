@@ -3,6 +3,7 @@
 import re
 import sys
 import warnings
+from argparse import SUPPRESS
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import NoneType
@@ -30,6 +31,7 @@ from lightning_lp.callbacks.throughput import Throughput
 from lightning_lp.checkpoint_io import DurableCheckpointIO, read_checkpoint
 from lightning_lp.data.datamodule import MovieLensDataModule
 from lightning_lp.errors import UserError
+from lightning_lp.escape import visible
 from lightning_lp.mistakes import check_config, explain
 from lightning_lp.model.module import LinkPredictionModule
 
@@ -40,7 +42,7 @@ class Parser(LightningArgumentParser):
     """Answers a wrong option with one sentence and the nearest right name, not with all names there are."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+        super().__init__(*args, allow_abbrev=False, **kwargs)  # a part of --resume would be a run from the start
         self.linked: dict[str, str] = {}
 
     def link_arguments(self, source: Any, target: str, *args: Any, **kwargs: Any) -> None:
@@ -52,7 +54,7 @@ class Parser(LightningArgumentParser):
         """Ends the program with status 2."""
         parser = getattr(ex, "subcommand_parser", None) or self
         options = f"all options: {parser.prog.replace(' [options]', '')} --help"
-        print(f"error: {explain(message, parser._option_string_actions)}\n{options}", file=sys.stderr)
+        print(f"error: {visible(explain(message, parser._option_string_actions))}\n{options}", file=sys.stderr)
         sys.exit(2)
 
 
@@ -90,13 +92,22 @@ class LinkPredictionCLI(LightningCLI):
         """The Trainer's methods that are offered, with the arguments that are not options."""
         return {name: LightningCLI.subcommands()[name] for name in ("fit", "validate", "test", "predict")}
 
+    def setup_parser(self, *args: Any) -> None:
+        """Lets ``fit --help`` tell of what :mod:`lightning_lp.resume` replaces by other options."""
+        super().setup_parser(*args)
+        about = "continue the newest run, or RUN, exactly and with its own settings; what follows changes some of them"
+        self._subcommand_parsers["fit"].add_argument(
+            resume.RESUME, nargs="?", metavar="RUN", default=SUPPRESS, help=about
+        )
+
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parses, and refuses what Lightning would do without a word or with a traceback."""
         given = sys.argv[1:] if args is None else list(args)
         options = cast(Parser, self._subcommand_parsers.get(given[0]) if given else None)
         if options is not None:
             for path in re.findall(r"--config[=\0]([^\0]+)", "\0".join(given)):
-                check_config(path, options._option_string_actions, options.linked)
+                flags = [flag for flag in options._option_string_actions if flag != resume.RESUME]
+                check_config(path, flags, options.linked)
         super().parse_arguments(parser, args)
         command = self.config["subcommand"]
         _check_nulls(self.config[command], self._subcommand_parsers[command])

@@ -13,6 +13,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
+from lightning_lp.escape import visible
+
 _LEAST_FREE = 2**30  # bytes: the largest archive that is fetched by default, unpacked, and some checkpoints
 
 
@@ -37,7 +39,7 @@ def doctor(args: Sequence[str] | None = None) -> None:
     parser.parse_args(args)
     findings = [finding for check in CHECKS for finding in examine(check)]
     for what, found, remedy in findings:
-        print(f"{'FIX' if remedy else 'OK ':3}  {what}: {found}" + f": {remedy}" * bool(remedy))
+        print(visible(f"{'FIX' if remedy else 'OK ':3}  {what}: {found}" + f": {remedy}" * bool(remedy)))
     if any(finding.remedy for finding in findings):
         sys.exit(1)
 

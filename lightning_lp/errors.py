@@ -1,5 +1,7 @@
 """The one exception that stands for a user's mistake."""
 
+from lightning_lp.escape import visible
+
 _LONGEST = 1200
 
 
@@ -11,7 +13,7 @@ class UserError(Exception):
     """
 
     def __init__(self, text: str) -> None:
-        line = " ".join(text.splitlines())  # what a file held may hold line breaks, or be a whole book
+        line = visible(" ".join(text.splitlines()))  # what a file held may hold line breaks, or be a whole book
         super().__init__(line if len(line) <= _LONGEST else f"{line[: _LONGEST - 300]} ... {line[-300:]}")
 
 

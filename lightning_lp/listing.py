@@ -5,7 +5,7 @@ import json
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import pandas as pd
 import pyarrow as pa
@@ -16,13 +16,12 @@ from rich.text import Text
 
 from lightning_lp.atomic import replacing
 from lightning_lp.errors import UserError
+from lightning_lp.escape import cell, cells, visible
 from lightning_lp.topk import Recommendation
 
 Format = Literal["table", "json", "csv"]
 
 _HEADER = ("rank", "movieId", "title", "genres", "score")
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""How a cell begins that a spreadsheet would run."""
 
 
 def print_list(movies: Sequence[Recommendation], form: Format) -> None:
@@ -34,7 +33,7 @@ def print_list(movies: Sequence[Recommendation], form: Format) -> None:
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(_HEADER)
         for rank, movie_id, title, genres, score in movies:
-            writer.writerow([rank, movie_id, _no_formula(title), _no_formula("|".join(genres)), f"{score:.6f}"])
+            writer.writerow([*map(cell, (rank, movie_id, title, "|".join(genres))), f"{score:.6f}"])
     else:
         shown = ((str(m.rank), str(m.movie_id), m.title, ", ".join(m.genres), f"{m.score:.4f}") for m in movies)
         print_table(_HEADER, shown)
@@ -47,7 +46,7 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[str]], *, stderr:
         numeric = name in ("rank", "score")
         table.add_column(name, justify="right" if numeric else "left", no_wrap=numeric, overflow="fold")
     for row in rows:
-        table.add_row(*(Text(_escaped(cell)) for cell in row))
+        table.add_row(*(Text(visible(text)) for text in row))
     Console(stderr=stderr).print(table)
 
 
@@ -89,18 +88,6 @@ def _write_csv(path: Path, chunks: Iterable[pd.DataFrame]) -> int:
     rows = 0
     with path.open("w", encoding="utf-8", newline="") as file:
         for i, chunk in enumerate(chunks):
-            guarded: dict[str, Any] = {column: chunk[column].map(_no_formula) for column in ("title", "genres")}
-            table = chunk.assign(**guarded)
-            table.to_csv(file, index=False, header=i == 0, float_format="%.6f", lineterminator="\n")
+            cells(chunk).to_csv(file, index=False, header=i == 0, float_format="%.6f", lineterminator="\n")
             rows += len(chunk)
     return rows
-
-
-def _no_formula(text: str) -> str:
-    """The text, after an apostrophe if a spreadsheet would take it for a formula."""
-    return f"'{text}" if text.startswith(_FORMULA) else text
-
-
-def _escaped(text: str) -> str:
-    """The text, with escape codes for the characters that steer a terminal or cannot be seen."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -9,6 +9,7 @@ from lightning_lp.checkpoint_io import read_checkpoint
 from lightning_lp.errors import UserError
 
 CONFIG_FILE = "config.yaml"
+RESUME = "--resume"
 
 
 def resolved(args: Sequence[str]) -> list[str]:
@@ -26,7 +27,7 @@ def resolved(args: Sequence[str]) -> list[str]:
         has_next = not value and i + 1 < len(args) and not args[i + 1].startswith("-")
         rest = args[i + 2 :] if has_next else args[i + 1 :]
         value = args[i + 1] if has_next else value
-        if name == "--resume":
+        if name == RESUME:
             if args[0] != "fit":
                 raise UserError(f"--resume continues a fit, and not {args[0]}: give --ckpt_path FILE")
             run = Path(value) if value else newest(logs_folder(args))

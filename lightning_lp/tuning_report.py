@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lightning_lp.atomic import replacing
+from lightning_lp.escape import cells
 from lightning_lp.tuning_study import finished_of
 
 _SHOWN = 5
@@ -75,7 +76,8 @@ def write_report(study: optuna.Study, settings: Mapping[str, Any], folder: Path,
         text = yaml.safe_dump(with_params(settings, best.params), sort_keys=False)
         path.write_text(head + text, encoding="utf-8")
     with replacing(folder / "trials.csv") as path:
-        pd.DataFrame([_row(trial, seeds) for trial in study.get_trials(deepcopy=False)]).to_csv(path, index=False)
+        table = pd.DataFrame([_row(trial, seeds) for trial in study.get_trials(deepcopy=False)])
+        cells(table).to_csv(path, index=False)
     if not others:
         return ["best.yaml", "trials.csv"]
     with replacing(folder / "importance.png") as path:

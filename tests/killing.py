@@ -1,11 +1,14 @@
 """Stops runs of the command line at any moment, and tells whether two runs are the same."""
 
+import contextlib
 import errno
 import multiprocessing
 import os
 import random
 import signal
-from collections.abc import Sequence
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +27,8 @@ from tests.journeys import best_checkpoint, results
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["tests.killing", "lightning_lp.cli", "numba"])  # imports take longer than a run
 _TIMED = {"train/links_per_s"}
+STOP = "STOP_RANK_AT_HOOK_HOW"
+"""Environment of a command in several processes: which of them, at which hook, sends all of them which signal."""
 
 
 def run_process(folder: Path, args: Sequence[str], stop_at: int | None = None, how: int = signal.SIGKILL) -> int:
@@ -65,13 +70,44 @@ def make_the_model_draw(patch: pytest.MonkeyPatch) -> None:
         logits = forward(self, *args)
         if not self.training:
             return logits
+        torch.rand(int(os.environ.get("LOCAL_RANK", 0)))  # each process draws numbers of its own
         return F.dropout(logits, 0.1) * (1 + 0.1 * np.random.rand() + 0.1 * random.random())
 
     patch.setattr(DotProductClassifier, "forward", drawing)
 
 
-def send_signal(patch: pytest.MonkeyPatch, stop_at: int, how: int) -> None:
-    """Sends this process a signal at one of the hooks, several in each step, or in the middle of a write."""
+def run_processes(folder: Path, *args: str, stop: tuple[int, int, int] | None = None) -> int:
+    """As :func:`run_process`, in a process group of its own, with the options of a run in two processes."""
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "MPLBACKEND": "agg"}
+    if stop is not None:
+        environment[STOP] = " ".join(map(str, stop))
+    command = [sys.executable, "-m", "tests.killing", *args]
+    environment["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parents[1]), environment.get("PYTHONPATH", "")])
+    with (folder / "output.txt").open("a") as output:
+        process = subprocess.Popen(
+            command, cwd=folder, env=environment, stdout=output, stderr=output, start_new_session=True
+        )
+        try:
+            return process.wait(300)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # whatever has outlived the first process
+
+
+def _fit_as_one_of_several() -> None:
+    torch.set_num_threads(1)
+    patch = pytest.MonkeyPatch()
+    make_the_model_draw(patch)
+    rank, stop_at, how = map(int, os.environ.get(STOP, "-1 0 0").split())
+    if rank == int(os.environ.get("LOCAL_RANK", 0)):
+        send_signal(patch, stop_at, how, lambda signum: os.killpg(0, signum))
+    run(lambda given: main(["fit", *given], then_test=True), sys.argv[1:])
+
+
+def send_signal(
+    patch: pytest.MonkeyPatch, stop_at: int, how: int, send: Callable[[int], None] = signal.raise_signal
+) -> None:
+    """Sends a signal at one of the hooks, several in each step, or in the middle of a write."""
     left = stop_at
 
     def count(original: Any) -> Any:
@@ -79,7 +115,7 @@ def send_signal(patch: pytest.MonkeyPatch, stop_at: int, how: int) -> None:
             nonlocal left
             left -= 1
             if left == 0:
-                os.kill(os.getpid(), how)
+                send(how)
             return original(*args, **kwargs)
 
         return counted
@@ -147,3 +183,7 @@ def plain(value: Any, hidden: str = "\0") -> Any:
     if isinstance(value, list | tuple):
         return [plain(item, hidden) for item in value]
     return value.replace(hidden, "") if isinstance(value, str) else value
+
+
+if __name__ == "__main__":
+    _fit_as_one_of_several()

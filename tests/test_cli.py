@@ -2,11 +2,13 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import pytorch_lightning as pl
 import torch
 import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from lightning_lp.__main__ import run
+from lightning_lp.callbacks.results import Results
 from lightning_lp.cli import main
 from lightning_lp.data.download import DownloadError
 from lightning_lp.data.synthetic import write_movielens
@@ -85,6 +87,30 @@ def test_tensorboard_shows_what_the_readme_promises(trained):
     assert {"val/precision_recall", "data/text_summary"} <= set(tags["tensors"])
     assert "hp_metric" not in tags["scalars"]
     assert len(scalars(trained, "val/auroc")) == 2  # the validation after the fit is not a third epoch
+
+
+def test_the_sanity_check_logs_nothing(root, trained, monkeypatch):
+    """What was logged and measured when training begins, and what the whole run says with and without the check."""
+    before = []
+
+    def look(self: Results, trainer: pl.Trainer, *_: object) -> None:
+        trainer.logger.experiment.flush()
+        before.append((trainer.sanity_checking, dict(trainer.callback_metrics), events(Path(trainer.log_dir)).Tags()))
+
+    checked = []
+    monkeypatch.setattr(Results, "on_train_start", look)
+    monkeypatch.setattr(Results, "on_sanity_check_end", lambda *_: checked.append(True), raising=False)
+    fit(root, "--trainer.num_sanity_val_steps=2")
+    ((sanity_checking, metrics, tags),) = before
+    assert checked
+    assert not sanity_checking
+    assert metrics == {}
+    assert tags["scalars"] == tags["images"] == tags["histograms"] == []
+    assert tags["tensors"] == ["data/text_summary"]
+    (folder,) = run_folders()
+    for tag in ("val/auroc", "val/loss", "val/recall@20", "train/loss"):
+        assert scalars(folder, tag) == scalars(trained, tag)
+    assert results(folder)["validation"] == results(trained)["validation"]
 
 
 def test_the_saved_config_runs_again_to_the_same_figures(trained):
@@ -201,6 +227,7 @@ MISTAKES = {
     "hops": (["fit", "--data.num_neighbors=[]"], "--data.num_neighbors []"),
     "other hops": (["fit", "--data.eval_num_neighbors=[1,2]"], "a list of 1 numbers"),
     "wrong flag": (["fit", "--data.rot=x"], "did you mean --data.root?"),
+    "part of a flag": (["fit", "--resum"], "did you mean --resume?"),
     "wrong value": (["fit", "--data.split=latest"], "random"),
     "wrong command": (["fitt"], "fit"),
     "no model": (["test"], "test needs a trained model"),
@@ -242,9 +269,9 @@ def test_a_checkpoint_is_refused_on_other_data(root, trained, here, capsys):
     ratings, movies = pd.read_csv(root / "ratings.csv"), pd.read_csv(root / "movies.csv")
     more_users = pd.concat([ratings, ratings[:6].assign(userId=999)])
     variants = {
-        "user": (movies, more_users, [], "40 users there, 41 here; new: 999; gone: none"),
-        "rating": (movies, ratings[1:], [], "the same users and movies, but other ratings"),
-        "genre": (movies.assign(genres=["Silent", *movies.genres[1:]]), ratings, [], "does not know the genre Silent"),
+        "user": (movies, more_users, [], "users: 1 new (999), 0 gone; name the data"),
+        "rating": (movies, ratings[1:], [], "links (user, movie): 0 new, 1 gone (("),
+        "genre": (movies.assign(genres=["Silent", *movies.genres[1:]]), ratings, [], "genres: 1 new (Silent), 0 gone"),
         "split": (movies, ratings, ["--data.split_seed=1"], "another split"),
     }
     for name, (its_movies, its_ratings, flags, message) in variants.items():

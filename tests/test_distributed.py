@@ -1,21 +1,25 @@
 """Several processes do what one does."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pandas as pd
 import pytest
+import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from lightning_lp.cli import main
 from lightning_lp.data.datamodule import MovieLensDataModule
 from lightning_lp.data.synthetic import write_movielens
 from lightning_lp.errors import UserError
-from tests.journeys import QUIET, SCRIPTS, best_checkpoint, results, run_folders
+from tests.journeys import QUIET, SCRIPTS, SMALL, best_checkpoint, results, run_folders
+from tests.killing import contents, run_processes
 
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
 
@@ -117,6 +121,36 @@ def test_fit_and_test_in_two_processes(root):
     one, two = pd.read_csv("one.csv"), pd.read_csv("two.csv")
     assert one[["userId", "movieId"]].equals(two[["userId", "movieId"]])
     assert one.probability.tolist() == pytest.approx(two.probability.tolist(), abs=1e-6)
+
+
+@pytest.mark.slow
+def test_two_processes_that_were_stopped_go_on_exactly(root, tmp_path):
+    """Killed in the middle of an epoch, stopped by a signal to all of them, and by one to the second alone."""
+    flags = [
+        f"--data.root={root}",
+        "--trainer.max_epochs=3",
+        "--checkpoint.autosave_steps=3",
+        "--trainer.devices=2",
+        "--trainer.strategy=ddp",
+        *QUIET,
+        *SMALL,
+        "--data.batch_size=32",
+        "--data.eval_batch_size=50",
+    ]
+
+    def end(folder: Path, *stops: tuple[int, int, int], status: int) -> dict[str, Any]:
+        folder.mkdir()
+        for i, stop in enumerate([*stops, None]):
+            found = run_processes(folder, *(["--resume"] if i else flags), stop=stop)
+            assert found == (status if stop else 0), (folder / "output.txt").read_text()[-3000:]
+        (run,) = (folder / "lightning_logs").iterdir()
+        assert len(torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["continuation"]["ranks"]) == 2
+        return contents(run)
+
+    whole = end(tmp_path / "whole", status=0)
+    killed = end(tmp_path / "killed", (0, 150, signal.SIGKILL), (1, 100, signal.SIGKILL), status=-signal.SIGKILL)
+    assert killed == whole
+    assert end(tmp_path / "stopped", (1, 170, signal.SIGTERM), status=143) == whole
 
 
 def test_processes_with_other_data_are_found_out(root):

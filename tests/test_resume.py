@@ -1,7 +1,9 @@
 """A stopped run that is continued ends as the one that was never stopped, bit for bit."""
 
+import contextlib
 import random
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +62,25 @@ def test_a_signal_saves_and_the_run_goes_on_exactly(root, whole, capsys):
     assert run_script("fit.py", "--resume") == 0
     assert [folder.name for folder in run_folders()] == ["version_0"]
     assert contents(RUN) == whole
+
+
+def test_help_tells_of_it_and_no_config_does(root, capsys):
+    def printed(call: Callable[[], object]) -> str:
+        with contextlib.suppress(SystemExit):
+            call()
+        return " ".join(capsys.readouterr().out.split())
+
+    for shown in (
+        printed(lambda: run(args=["fit", "--help"])),
+        printed(lambda: run_script("fit.py", "--help")),
+    ):
+        assert "--resume [RUN] continue the newest run, or RUN, exactly and with its own settings" in shown
+    assert "--resume" not in printed(lambda: run(args=["test", "--help"]))
+    assert "resume" not in printed(lambda: run(args=["fit", "--print_config"]))
+    Path("mine.yaml").write_text("resume: lightning_logs/version_0\n")
+    with pytest.raises(SystemExit):
+        run(args=["fit", "--config=mine.yaml"])
+    assert "error: mine.yaml: there is no setting resume" in capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -130,7 +151,7 @@ def test_a_run_is_not_continued_on_other_data(root, here, capsys):
     pd.read_csv(root / "movies.csv").to_csv(here / "other" / "movies.csv", index=False)
     with pytest.raises(SystemExit):
         run(args=["fit", "--resume", f"--data.root={here / 'other'}", "--trainer.max_epochs=2"])
-    assert "the same users and movies, but other ratings" in capsys.readouterr().err
+    assert "links (user, movie): 0 new, 1 gone ((" in capsys.readouterr().err
 
 
 @pytest.mark.slow

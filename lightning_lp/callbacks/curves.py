@@ -83,7 +83,7 @@ def curves_figure(probability: Tensor, label: Tensor) -> Figure:
     for value, name in ((1, "links"), (0, "non-links")):
         scores.hist(probability[label == value].numpy(), bins=50, range=(0, 1), alpha=0.6, label=name)
     scores.set(title="scores by label", xlabel="predicted probability", ylabel="labels")
-    scores.legend()
+    scores.legend(loc="upper center")  # where it is free takes long to find
     return figure
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from lightning_lp.data.datamodule import MovieLensDataModule, data_of
 from lightning_lp.data.schema import MOVIE, RATES, USER
 from lightning_lp.data.split import LinkSplit
+from lightning_lp.escape import markdown, visible
 
 SPLIT_COLUMNS = ("part", "messages", "links", "non-links", "% of all", "cold users", "cold movies")
 
@@ -51,7 +52,7 @@ class DataReport(Callback):
         for row in rows:
             table.add_row(*row)
         console = Console()
-        console.print(summary, markup=False, highlight=False, soft_wrap=True)
+        console.print(visible(summary, keep="\n"), markup=False, highlight=False, soft_wrap=True)
         console.print(table)
 
     @rank_zero_only
@@ -60,8 +61,9 @@ class DataReport(Callback):
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
                 lines = [SPLIT_COLUMNS, ("---",) * len(SPLIT_COLUMNS), *rows]
-                markdown = "\n".join("| " + " | ".join(line) + " |" for line in lines)
-                logger.experiment.add_text("data", f"{summary}\n\n{title}\n\n{markdown}")
+                table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+                head = markdown(summary, keep="\n")
+                logger.experiment.add_text("data", f"{head}\n\n{title}\n\n{table}")
 
 
 def _report(data: MovieLensDataModule) -> tuple[str, str, list[tuple[str, ...]]]:

@@ -11,12 +11,15 @@ from torch import Tensor
 
 from lightning_lp.atomic import replacing
 from lightning_lp.data.datamodule import data_of
+from lightning_lp.escape import cells
 
 PREDICTIONS_FILE = "predictions.csv"
 
 
 class PredictionWriter(Callback):
     """Writes one row for each pair of ``--data.predict_file``, in its order and with its ids as written there.
+
+    But for ids that a spreadsheet or a terminal would obey, see :func:`~lightning_lp.escape.cell`.
 
     Args:
         path: the file to write. Default: ``predictions.csv`` in the run folder.
@@ -52,5 +55,5 @@ class PredictionWriter(Callback):
         table = pd.DataFrame({columns.user: pairs.user_text, columns.movie: pairs.movie_text})
         table["probability"] = probability[row.argsort()].numpy()
         with replacing(path) as partial:
-            table.to_csv(partial, index=False, float_format="%.9g")
+            cells(table).to_csv(partial, index=False, float_format="%.9g")
         print(f"{len(table):,} scores written to {path}")

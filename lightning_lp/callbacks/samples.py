@@ -10,6 +10,7 @@ from torch import Tensor
 from lightning_lp.data.datamodule import MovieLensDataModule, data_of
 from lightning_lp.data.graph import RatingGraph, genre_names
 from lightning_lp.data.schema import NO_GENRES, RATES
+from lightning_lp.escape import markdown, visible
 from lightning_lp.evaluation.ranking import RankingTask, ranking_task, top_k
 from lightning_lp.model.module import LinkPredictionModule
 
@@ -58,12 +59,14 @@ def sample_text(data: MovieLensDataModule, z_user: Tensor, z_movie: Tensor, k: i
         seen, held_out = (pairs[1, pairs[0] == position] for pairs in (task.seen, task.held_out))
         listed = top_k(scores, torch.stack([torch.zeros_like(seen), seen]), k)[0]
         rows = [
-            f"| {rank} | {_bold(_title(graph, movie), movie in held_out)} | {genres_text(graph.genres[movie])} |"
+            f"| {rank} | {_bold(markdown(graph.titles[movie]), movie in held_out)} | "
+            f"{markdown(genres_text(graph.genres[movie]))} |"
             for rank, movie in enumerate(listed[listed < task.num_movies].tolist(), start=1)
         ]
-        history = ", ".join(_title(graph, movie) for movie in seen[:k].tolist())
+        shown_id = markdown(str(graph.users.ids[user]))
+        history = ", ".join(markdown(graph.titles[movie]) for movie in seen[:k].tolist())
         parts.append(
-            f"**user {graph.users.ids[user]}** ({seen.numel():,} movies rated, {held_out.numel()} held out; "
+            f"**user {shown_id}** ({seen.numel():,} movies rated, {held_out.numel()} held out; "
             f"rated {history}, ...)\n\n| | recommended | genres |\n| --- | --- | --- |\n" + "\n".join(rows)
         )
     return "\n\n".join(parts)
@@ -80,7 +83,7 @@ def projected_movies(graph: RatingGraph) -> tuple[Tensor, list[list[str]]]:
     """Indices of the most rated movies, and the title and main genre of each."""
     num_raters = torch.bincount(graph.data[RATES].edge_index[1], minlength=len(graph.movies))
     chosen = num_raters.argsort(descending=True, stable=True)[:_MAX_PROJECTED]
-    labels = [[_plain(graph.titles[movie]), main_genre(graph.genres[movie])] for movie in chosen.tolist()]
+    labels = [[visible(graph.titles[movie]), visible(main_genre(graph.genres[movie]))] for movie in chosen.tolist()]
     return chosen, labels
 
 
@@ -92,15 +95,6 @@ def main_genre(genres: str) -> str:
 def genres_text(genres: str) -> str:
     """All genres for people to read."""
     return ", ".join(name for name in genre_names(genres) if name != NO_GENRES)
-
-
-def _title(graph: RatingGraph, movie: int) -> str:
-    return _plain(graph.titles[movie]).replace("|", "\\|")
-
-
-def _plain(text: str) -> str:
-    """Without line breaks and tabs, which would end a cell."""
-    return " ".join(text.split())
 
 
 def _bold(text: str, is_found: bool) -> str:

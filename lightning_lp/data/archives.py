@@ -16,6 +16,9 @@ MAX_BYTES = 3 * 1024**3
 """No archive, packed or unpacked, may be larger: ml-32m takes 0.9 GiB."""
 MAX_RATIO = 100
 """Unpacked size over packed size: MovieLens' text has about 5, a zip bomb 1,000 and more."""
+MAX_MEMBERS = 100
+"""Files and folders: ml-100k has 24."""
+_CHUNK = 1 << 20
 
 
 class DownloadError(UserError):
@@ -68,9 +71,7 @@ def unpack(dataset: Dataset, archive: Path, folder: Path) -> Path:
     try:
         with ZipFile(archive) as packed:
             _check_members(archive, packed.infolist())
-            if damaged := packed.testzip():
-                raise DownloadError(f"{archive.name} is damaged: the check sum of {damaged} is wrong")
-            packed.extractall(folder)
+            _write_members(archive, packed, folder)
     except (BadZipFile, zlib.error, struct.error, EOFError, RuntimeError, ValueError) as error:
         raise DownloadError(f"{archive.name} is not a whole zip archive: {error}") from error
     for name, wanted in ((dataset.ratings_file, dataset.ratings), (dataset.movies_file, dataset.movies)):
@@ -98,7 +99,9 @@ def _check_md5(archive: Path) -> None:
 
 
 def _check_members(archive: Path, members: list[ZipInfo]) -> None:
-    """Refuse an archive that would write outside its folder, or more than its data set could hold."""
+    """Refuse an archive that would write outside its folder, or anything but files and folders."""
+    if len(members) > MAX_MEMBERS:
+        raise DownloadError(f"{archive.name} holds {len(members):,} files, too many to be MovieLens")
     for member in members:
         path, kind = PurePosixPath(member.filename), stat.S_IFMT(member.external_attr >> 16)
         if path.is_absolute() or ".." in path.parts or re.search(r"[\\:]", member.filename):
@@ -107,9 +110,26 @@ def _check_members(archive: Path, members: list[ZipInfo]) -> None:
             raise DownloadError(f"{archive.name} holds {member.filename!r}, which is not a regular file")
         if member.compress_type not in (ZIP_STORED, ZIP_DEFLATED):
             raise DownloadError(f"{archive.name} packs {member.filename!r} in an unknown way")
-    size, packed = sum(member.file_size for member in members), archive.stat().st_size
-    if size > min(MAX_BYTES, MAX_RATIO * packed):
-        raise DownloadError(f"{archive.name} would unpack {packed:,} bytes to {size:,}, too many to be MovieLens")
+
+
+def _write_members(archive: Path, packed: ZipFile, folder: Path) -> None:
+    """Unpack, counting the bytes that are written, whatever the archive says of them, and checking their sums."""
+    size = archive.stat().st_size
+    left = min(MAX_BYTES, MAX_RATIO * size)
+    for member in packed.infolist():
+        path = folder / member.filename
+        try:
+            (path if member.is_dir() else path.parent).mkdir(parents=True, exist_ok=True)
+            target = None if member.is_dir() else path.open("xb")
+        except (FileExistsError, NotADirectoryError) as error:
+            raise DownloadError(f"{archive.name} holds {member.filename!r} twice") from error
+        if target is None:
+            continue
+        with target, packed.open(member) as source:
+            while chunk := source.read(_CHUNK):
+                left -= target.write(chunk)
+                if left < 0:
+                    raise DownloadError(f"{archive.name} unpacks {size:,} bytes to too many to be MovieLens")
 
 
 def _count_lines(path: Path) -> int:

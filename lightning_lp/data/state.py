@@ -1,16 +1,21 @@
 """What a checkpoint keeps of the data, so that it stands alone and is not used on other data."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
+from torch import Tensor
 
 from lightning_lp.data.graph import RatingGraph
 from lightning_lp.data.ids import IdMap
 from lightning_lp.data.schema import RATES
 from lightning_lp.data.split import LinkSplit
 from lightning_lp.errors import UserError
+
+_SHOWN = 3
 
 
 def graph_state(graph: RatingGraph, split: LinkSplit) -> dict[str, Any]:
@@ -21,6 +26,7 @@ def graph_state(graph: RatingGraph, split: LinkSplit) -> dict[str, Any]:
         "titles": graph.titles,
         "genres": graph.genres,
         "vocabulary": graph.vocabulary,
+        "terms": graph.terms,
         "links": graph.data[RATES].edge_index.int(),
         "below_min_rating": graph.below_min_rating.int(),
         "dataset_fingerprint": graph.fingerprint,
@@ -32,12 +38,12 @@ def check_state(state: dict[str, Any], graph: RatingGraph, split: LinkSplit, roo
     """Compares a checkpoint's :func:`graph_state` with the data at hand, read from ``root``.
 
     Raises:
-        UserError: users, movies, genres, links or the split differ.
+        UserError: users, movies, genres, titles that are read, links or the split differ. Names what is new and gone.
     """
     if difference := _difference(state, graph):
         raise UserError(
-            f"the checkpoint was trained on other data than {root}: {difference}; "
-            "name the data that it was trained on with --data.root, or train again"
+            f"the checkpoint was trained on other data than {root}: {difference}; name the data that it was trained on "
+            "with --data.root, with the --data settings of that run (--config RUN/config.yaml), or train again"
         )
     if state["split_fingerprint"] != split.fingerprint:
         raise UserError(
@@ -48,22 +54,56 @@ def check_state(state: dict[str, Any], graph: RatingGraph, split: LinkSplit, roo
 
 
 def _difference(state: dict[str, Any], graph: RatingGraph) -> str:
-    """How a checkpoint's data differs from the graph's, or an empty text."""
-    for kind, here in (("users", graph.users), ("movies", graph.movies)):
-        there = IdMap.from_state(state[kind])
-        if there != here:
-            new = here.ids[there.index(here.ids) < 0]
-            gone = there.ids[here.index(there.ids) < 0]
-            return f"{len(there)} {kind} there, {len(here)} here; new: {_first(new)}; gone: {_first(gone)}"
-    unknown = sorted(set(graph.vocabulary) - set(state["vocabulary"]))
-    if unknown:
-        return f"it does not know the genre {_first(unknown)}"
-    if state["dataset_fingerprint"] != graph.fingerprint:
-        return "the same users and movies, but other ratings or genres"
-    return ""
+    """How the data at hand differs from a checkpoint's, or an empty text."""
+    ids = [
+        _changes(kind, IdMap.from_state(state[kind]).ids, here.ids)
+        for kind, here in (("users", graph.users), ("movies", graph.movies))
+    ]
+    if any(ids):
+        return ", ".join(filter(None, ids))
+    movies, terms = graph.movies.ids, state.get("terms", graph.terms)
+    found = (
+        _changes("genres", state["vocabulary"], graph.vocabulary)
+        or _changes("words of titles", terms, graph.terms)
+        or _changes("genres of movies", _told(movies, state["genres"]), _told(movies, graph.genres))
+    )
+    if not found and terms:
+        found = _changes("titles", _told(movies, state["titles"]), _told(movies, graph.titles))
+    if found or state["dataset_fingerprint"] == graph.fingerprint:
+        return found
+
+    def link(pair: np.int64) -> str:
+        user, movie = divmod(int(pair), len(movies))
+        return f"({graph.users.ids[user]}, {movies[movie]})"
+
+    then, now = (_pairs(links, len(movies)) for links in (state["links"], graph.data[RATES].edge_index))
+    return _changes("links (user, movie)", then, now, link)
 
 
-def _first(ids: Sequence[Any] | NDArray[Any]) -> str:
-    """The first few of many, for a message."""
-    shown = ", ".join(str(value) for value in ids[:3])
-    return (shown or "none") + (f" and {len(ids) - 3} more" if len(ids) > 3 else "")
+def _changes(
+    kind: str, then: Sequence[Any] | NDArray[Any], now: Sequence[Any] | NDArray[Any], show: Callable[[Any], str] = str
+) -> str:
+    """How many are new and gone, and the first of them, or an empty text."""
+    before, after = pd.Index(then), pd.Index(now)
+    changes = (("new", after[~after.isin(before)]), ("gone", before[~before.isin(after)]))
+    if not any(len(values) for _, values in changes):
+        return ""
+    return f"{kind}: " + ", ".join(f"{len(values):,} {what}{_first(values, show)}" for what, values in changes)
+
+
+def _first(values: "pd.Index[Any]", show: Callable[[Any], str]) -> str:
+    """The first few of many in brackets."""
+    more = ", ..." if len(values) > _SHOWN else ""
+    return f" ({', '.join(map(show, values[:_SHOWN]))}{more})" if len(values) else ""
+
+
+def _told(movies: NDArray[Any], texts: Sequence[str]) -> list[str]:
+    """What is told of each movie."""
+    return [f"{movie} {text!r}" for movie, text in zip(movies, texts, strict=True)]
+
+
+def _pairs(links: Tensor, num_movies: int) -> NDArray[np.int64]:
+    """[2, n] (user, movie) pairs as one number each."""
+    user, movie = links.long().numpy()
+    pairs: NDArray[np.int64] = user * num_movies + movie
+    return pairs

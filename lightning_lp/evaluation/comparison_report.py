@@ -7,9 +7,11 @@ from typing import Any
 
 from rich import box
 from rich.table import Table
+from rich.text import Text
 
 from lightning_lp.atomic import replacing
 from lightning_lp.callbacks.results import write_results
+from lightning_lp.escape import visible
 from lightning_lp.evaluation.comparison import MODEL, TARGET, WITH_INTERVAL, Entry
 
 _COLUMNS = ("model", "AUROC", "Recall@20", "NDCG@20", "cov.", "fit s")
@@ -30,7 +32,7 @@ def rich_table(title: str, entries: Sequence[Entry]) -> Table:
     skipped = "\n".join(f"{entry.name} was skipped: {entry.skipped}" for entry in entries if entry.skipped)
     table = Table(
         *header,
-        title=title,
+        title=Text(visible(title)),
         caption="\n".join(filter(None, [skipped, *_notes(entries)])),
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
@@ -50,7 +52,14 @@ def rich_table(title: str, entries: Sequence[Entry]) -> Table:
 def markdown(title: str, entries: Sequence[Entry]) -> str:
     """The comparison as Markdown: the table, what was skipped, and the settings that were chosen."""
     header, rows = _cells(entries)
-    lines = [f"# {title}", "", _line(header), _line(["---"] + ["---:"] * (len(header) - 1)), *map(_line, rows), ""]
+    lines = [
+        f"# {visible(title)}",
+        "",
+        _line(header),
+        _line(["---"] + ["---:"] * (len(header) - 1)),
+        *map(_line, rows),
+        "",
+    ]
     lines += [*_notes(entries), "", "Hyper-parameters:", ""]
     for entry in entries:
         settings = ", ".join(f"{name} {value}" for name, value in entry.parameters.items()) or "none"

@@ -23,6 +23,7 @@ from lightning_lp.checkpoint import find_checkpoint, load_run
 from lightning_lp.data.datamodule import MovieLensDataModule
 from lightning_lp.data.schema import RATES
 from lightning_lp.errors import UserError
+from lightning_lp.escape import visible
 from lightning_lp.evaluation.baselines import BASELINES, link_matrix
 from lightning_lp.evaluation.breakdown import by_movie_popularity, by_user_activity
 from lightning_lp.evaluation.figures import breakdown_figure, learning_figure, recall_figure
@@ -55,7 +56,7 @@ def write_report(run: Path) -> Path:
     data, module = load_run(run)
     environment = Environment(autoescape=True, undefined=StrictUndefined)
     template = environment.from_string(files("lightning_lp.evaluation").joinpath("report.html").read_text("utf-8"))
-    page = template.render(_content(run, module, data))
+    page = visible(template.render(_content(run, module, data)), keep="\n")
     path = run / REPORT_FILE
     with replacing(path) as partial_path:
         partial_path.write_text(page, encoding="utf-8")

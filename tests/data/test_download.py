@@ -6,6 +6,7 @@ import os
 import stat
 import threading
 import time
+import warnings
 import zipfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from lightning_lp.data import download
+from lightning_lp.data import archives, download
 from lightning_lp.data.download import DATASETS, Dataset, DownloadError, default_cache_dir, fetch
 from lightning_lp.errors import UserError
 
@@ -118,6 +119,19 @@ def test_good_archive_is_installed_and_then_found_without_a_request(server: Serv
     assert len(server.requests) == 2
 
 
+def test_an_archive_with_a_folder_and_modes_as_zip_makes_them(server: Server, tmp_path: Path, monkeypatch):
+    buffer, mode = io.BytesIO(), {True: stat.S_IFDIR | 0o755, False: stat.S_IFREG | 0o644}
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in {f"{NAME}/": b"", **FILES}.items():
+            member = zipfile.ZipInfo(name)
+            member.external_attr = mode[name.endswith("/")] << 16
+            archive.writestr(member, content)
+    monkeypatch.setitem(DATASETS, NAME, Dataset(NAME, 50, 50, md5=False))
+    server.answers[f"/{NAME}.zip"] = send(buffer.getvalue())
+    folder = fetch(NAME, tmp_path, base_url=server.url)
+    assert sorted(path.name for path in folder.iterdir()) == ["movies.csv", "ratings.csv"]
+
+
 def test_no_md5_is_asked_for_where_none_is_published(server: Server, tmp_path: Path, monkeypatch):
     monkeypatch.setitem(DATASETS, NAME, Dataset(NAME, 50, 50, md5=False))
     fetch(NAME, tmp_path, base_url=server.url)
@@ -132,12 +146,34 @@ def test_files_without_header(server: Server, tmp_path: Path, monkeypatch):
     assert (fetch(NAME, tmp_path, base_url=server.url) / "u.data").is_file()
 
 
-def symlink() -> bytes:
+def symlink(to: str, *through: str) -> bytes:
+    """A link, and files that would be written through it."""
     buffer, link = io.BytesIO(), zipfile.ZipInfo(f"{NAME}/link")
     link.external_attr = (stat.S_IFLNK | 0o777) << 16
     with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr(link, "/etc/passwd")
+        archive.writestr(link, to)
+        for name in through:
+            archive.writestr(name, "x")
     return buffer.getvalue()
+
+
+def packed_twice(*names: str) -> bytes:
+    """Files with these names, as ``zipfile`` warns of but writes."""
+    buffer = io.BytesIO()
+    with warnings.catch_warnings(), zipfile.ZipFile(buffer, "w") as archive:
+        warnings.simplefilter("ignore")
+        for name in names:
+            archive.writestr(name, b"x")
+    return buffer.getvalue()
+
+
+def telling_a_size_of(size: int, files: dict[str, bytes]) -> bytes:
+    """An archive whose directory lies about the unpacked size of each file."""
+    content, place = bytearray(pack(files)), 0
+    while (place := content.find(b"PK\1\2", place)) >= 0:
+        content[place + 24 : place + 28] = size.to_bytes(4, "little")
+        place += 4
+    return bytes(content)
 
 
 def with_wrong_crc() -> bytes:
@@ -151,15 +187,23 @@ BAD_ARCHIVES = {
     "not a zip": (b"hello" * 100, "not a whole zip"),
     "half a zip": (GOOD[: len(GOOD) // 2], "not a whole zip"),
     "empty": (b"", "not a whole zip"),
-    "crc": (with_wrong_crc(), "damaged"),
+    "crc": (with_wrong_crc(), "not a whole zip archive: Bad CRC"),
     "many ratings": (pack({**FILES, f"{NAME}/ratings.csv": RATINGS + b"1,2,3.0,9\n"}), "51 rows where 50"),
     "few movies": (pack({**FILES, f"{NAME}/movies.csv": MOVIES[: MOVIES.rindex(b"\n")]}), "49 rows where 50"),
     "file missing": (pack({f"{NAME}/ratings.csv": RATINGS}), f"no {NAME}/movies.csv"),
     "parent": (pack({**FILES, "../../outside.txt": b"x"}), "outside its folder"),
     "absolute": (pack({**FILES, "/tmp/outside.txt": b"x"}), "outside its folder"),
     "backslash": (pack({**FILES, f"{NAME}\\..\\x": b"x"}), "outside its folder"),
-    "link": (symlink(), "not a regular file"),
+    "link": (symlink("/etc/passwd"), "not a regular file"),
+    "link to a folder": (symlink("../..", f"{NAME}/link/outside.txt"), "not a regular file"),
+    "drive": (pack({**FILES, "C:/outside.txt": b"x"}), "outside its folder"),
+    "twice": (packed_twice(f"{NAME}/a", f"{NAME}/a"), "holds 'tiny/a' twice"),
+    "file and folder": (packed_twice(f"{NAME}/a", f"{NAME}/a/b"), "holds 'tiny/a/b' twice"),
+    "folder and file": (packed_twice(f"{NAME}/a/b", f"{NAME}/a"), "holds 'tiny/a' twice"),
     "bomb": (pack({**FILES, f"{NAME}/zeros": bytes(1 << 20)}), "too many"),
+    "bomb that lies": (telling_a_size_of(5, {f"{NAME}/zeros": bytes(1 << 20)}), "Bad CRC"),
+    "many small files": (packed_twice(*(f"{NAME}/{i}" for i in range(200))), "holds 200 files, too many"),
+    "many bombs": (pack({f"{NAME}/{i}": bytes(1 << 20) for i in range(20)}), "too many"),
 }
 
 
@@ -177,6 +221,27 @@ def test_bad_archive_is_refused_and_leaves_nothing(server: Server, tmp_path: Pat
     assert list(tmp_path.iterdir()) == [cache]
     server.answers[f"/{NAME}.zip"] = send(GOOD)
     assert fetch(NAME, cache, base_url=server.url).is_dir()
+
+
+def test_unpacking_stops_at_the_limit_whatever_the_archive_says(server: Server, tmp_path: Path, monkeypatch):
+    """What is counted is what is written: no more than one read beyond the limit."""
+    written = []
+
+    class Counting(io.FileIO):
+        def write(self, content: bytes) -> int:
+            written.append(len(content))
+            return super().write(content)
+
+    usual = Path.open
+    monkeypatch.setattr(Path, "open", lambda path, mode: (Counting if mode == "xb" else usual)(path, mode))
+    monkeypatch.setattr(archives, "MAX_BYTES", 5000)
+    monkeypatch.setattr(archives, "_CHUNK", 1000)
+    server.answers[f"/{NAME}.zip"] = send(pack({f"{NAME}/noise": os.urandom(100_000)}))
+    monkeypatch.setitem(DATASETS, NAME, Dataset(NAME, 50, 50, md5=False))
+    with pytest.raises(DownloadError, match="too many to be MovieLens"):
+        fetch(NAME, tmp_path, base_url=server.url)
+    assert sum(written) == 6000
+    assert left_in(tmp_path) == []
 
 
 BAD_ANSWERS: dict[str, tuple[str, Answer, str]] = {

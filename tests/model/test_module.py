@@ -3,6 +3,7 @@ import pytorch_lightning as pl
 import torch
 from sklearn.metrics import average_precision_score, roc_auc_score
 from torch_geometric.loader import LinkNeighborLoader
+from torchmetrics.functional.classification import binary_calibration_error
 
 from lightning_lp.data.schema import MOVIE, RATES, REV_RATES, USER
 from lightning_lp.model.module import LinkPredictionModule
@@ -63,13 +64,41 @@ def test_metrics_are_those_of_all_labels_together(labelled_loader):
     assert found["test/loss"] == pytest.approx(float(loss), abs=1e-5)
 
 
-def test_mixed_precision_keeps_scores_in_float32(labelled_loader):
-    module = sage_module(20, 30, 3, hidden_channels=64)
-    batch = next(iter(labelled_loader))
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        logits = module(batch)
+@pytest.mark.parametrize("encoder", ["sage", "history"])
+def test_mixed_precision_keeps_scores_and_metrics_in_float32(encoder):
+    """bfloat16 would leave a few hundred scores, and ties would decide the metrics."""
+    data = make_graph(random_links(60, 80, 900, seed=0), 60, 80)
+    links = random_links(60, 80, 2000, seed=1)
+    label = torch.bernoulli(torch.full((2000,), 0.3), generator=torch.Generator().manual_seed(0))
+    torch.manual_seed(0)
+    module = (
+        sage_module(60, 80, 3, hidden_channels=64)
+        if encoder == "sage"
+        else LinkPredictionModule(60, 80, 3, 0, 1, hidden_channels=64, spectral_channels=4)
+    )
+    num_neighbors = [-1, -1] if encoder == "sage" else {RATES: [0], REV_RATES: [-1]}
+    loader = LinkNeighborLoader(
+        data,
+        num_neighbors,
+        edge_label_index=(RATES, links),
+        edge_label=label,
+        neighbor_sampler=make_sampler(data, num_neighbors),
+        batch_size=500,
+    )
+    scores: list[torch.Tensor] = []
+    module.register_forward_hook(lambda _, inputs, output: scores.append(output))
+    found = trainer(precision="bf16-mixed").test(module, loader, verbose=False)[0]
+    logits = torch.cat(scores)
     assert logits.dtype == torch.float32
-    assert logits.unique().numel() == logits.numel()
+    assert logits.numel() == 2000
+    assert logits.unique().numel() > 1018 > logits.bfloat16().unique().numel()
+    exact = logits.double()
+    assert found["test/auroc"] == pytest.approx(roc_auc_score(label, exact), abs=1e-6)
+    assert found["test/average_precision"] == pytest.approx(average_precision_score(label, exact), abs=1e-6)
+    loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, label)
+    assert found["test/loss"] == pytest.approx(float(loss), abs=1e-6)
+    calibration = binary_calibration_error(logits.sigmoid(), label.long(), n_bins=10, norm="l1")
+    assert found["test/calibration_error"] == pytest.approx(float(calibration), abs=1e-6)
 
 
 def test_every_parameter_learns():
