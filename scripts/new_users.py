@@ -25,6 +25,7 @@ def new_users(args: Sequence[str] | None = None) -> None:
     from lightning_lp.callbacks.results import write_results
     from lightning_lp.cli import main
     from lightning_lp.data.datamodule import MovieLensDataModule
+    from lightning_lp.data.tables import read_tables
     from lightning_lp.evaluation.new_users import hide_users, judge_new_users, write_without
     from lightning_lp.listing import print_table
 
@@ -33,7 +34,7 @@ def new_users(args: Sequence[str] | None = None) -> None:
     hidden = hide_users(data.graph, options.share, options.seed)
     with TemporaryDirectory() as folder:
         root = Path(folder) / data.dataset_name
-        write_without(data.tables, hidden, root)
+        write_without(read_tables(data.root), hidden, root)
         given = ["--seed_everything", str(options.seed), "--data.root", str(root), "--trainer.default_root_dir", folder]
         fitted = main(["fit", "--config", str(DEFAULTS), *flags, *given])  # leaves the best weights in the model
         metrics = judge_new_users(hidden, fitted.datamodule, fitted.model)

@@ -19,12 +19,15 @@ class RankingMetrics(Callback):
     Args:
         every_n_epochs: in a fit, ranks in the first epoch and every n-th after it; 0: never. ``validate`` and
             ``test`` always do.
+        max_users: ranks for so many of the users, drawn uniformly, always the same ones. Default: all.
     """
 
-    def __init__(self, every_n_epochs: int = 1) -> None:
+    def __init__(self, every_n_epochs: int = 1, max_users: int | None = None) -> None:
         if every_n_epochs < 0:
             raise UserError(f"--ranking.every_n_epochs {every_n_epochs}: 0 or more wanted")
-        self.every_n_epochs = every_n_epochs
+        if max_users is not None and max_users < 1:
+            raise UserError(f"--ranking.max_users {max_users}: 1 or more wanted, or null for all")
+        self.every_n_epochs, self.max_users = every_n_epochs, max_users
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Refuses a fit that watches what it never ranks."""
@@ -59,7 +62,7 @@ class RankingMetrics(Callback):
     ) -> None:
         if not isinstance(pl_module, LinkPredictionModule):
             return
-        task = ranking_task(graph, data.graph.below_min_rating)
+        task = ranking_task(graph, data.graph.below_min_rating, self.max_users)
         score_users = dot_products(*pl_module.embeddings(stage))
         ranking = rank_users(task, score_users, trainer.global_rank, trainer.world_size)
         # Every process knows a part of the sums; the means are then the same in all of them.

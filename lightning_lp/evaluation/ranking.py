@@ -100,18 +100,24 @@ def means(totals: Mapping[str, Tensor]) -> dict[str, float]:
     }
 
 
-def ranking_task(graph: HeteroData, below_min_rating: Tensor | None = None) -> RankingTask:
+def ranking_task(
+    graph: HeteroData, below_min_rating: Tensor | None = None, max_users: int | None = None
+) -> RankingTask:
     """The task of a part of the split.
 
     Args:
         graph: ``split.val`` or ``split.test``: its messages are the history and thus seen, its positive labels are
             held out.
         below_min_rating: [2, num_pairs] int64 pairs that are seen but no links.
+        max_users: where more users than this have held-out movies, so many of them, drawn uniformly, the same ones
+            each time. Default: all.
     """
     store, num_users, num_movies = graph[RATES], graph[USER].num_nodes, graph[MOVIE].num_nodes
     held_out = store.edge_label_index[:, store.edge_label > 0]
     seen = store.edge_index if below_min_rating is None else torch.cat([store.edge_index, below_min_rating], dim=1)
     users = held_out[0].unique()
+    if max_users is not None:
+        users = users[torch.randperm(len(users), generator=torch.Generator().manual_seed(0))[:max_users]].sort().values
     position = torch.full((num_users,), -1)
     position[users] = torch.arange(users.numel())
     num_raters = torch.bincount(store.edge_index[1], minlength=num_movies)

@@ -12,7 +12,7 @@ from lightning_lp.data.schema import MOVIE, REV_RATES, USER
 from lightning_lp.model.messages import adjacency, pairs
 from lightning_lp.model.spectral import feature_rows, scored, spectral_embeddings
 
-_CHUNK = 2**26
+_CHUNK = 2**25
 """Scores held at once while they are summed up."""
 
 

@@ -12,7 +12,7 @@ from torch_geometric.typing import NodeType
 from lightning_lp.data.schema import MOVIE, RATES, REV_RATES, USER
 from lightning_lp.model.classifier import DotProductClassifier
 
-MAX_SCORES = 2**26
+MAX_SCORES = 2**25
 """Of a catalogue with more scores than this for the users of a batch, a sample is compared with."""
 
 
