@@ -1,5 +1,6 @@
 """The command ``benchmark``: groups of figures as a table and as JSON."""
 
+import logging
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -50,6 +51,7 @@ def benchmark(config: Path, args: Sequence[str] | None = None) -> None:
     options, flags = _parse(args)
     workload = _workload(options, ["--config", str(config), *flags])
     torch.set_num_threads(options.threads)
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     figures: list[Figure] = []
     for group in options.groups:
         found = list(GROUPS[group](workload))

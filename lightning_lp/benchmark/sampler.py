@@ -59,9 +59,9 @@ def _beside(workload: Workload) -> Iterator[Figure]:
         "repeat": workload.repeat,
     }
     found, _ = run_module("torch_sparse", argument, threads=1)
-    for batch_size in BESIDE:
-        setting = f"batch {batch_size:,} and 2 negatives each, fan-out [20, 10], 1 thread"
-        ours, theirs = (found[f"{name} {batch_size}"] for name in ("ours", "torch-sparse"))
-        yield Figure("sampler", "sampling a batch", setting, 1e3 * ours, "ms")
-        yield Figure("sampler", "torch-sparse, sampling a batch", setting, 1e3 * theirs, "ms")
-        yield Figure("sampler", "torch-sparse / ours", setting, theirs / ours, "x")
+    for what, by_size in found.items():
+        for batch_size, (ours, theirs) in by_size.items():
+            setting = f"batch {int(batch_size):,}, fan-out [20, 10], 1 thread"
+            yield Figure("sampler", what, setting, 1e3 * ours, "ms")
+            yield Figure("sampler", f"{what}, torch-sparse", setting, 1e3 * theirs, "ms")
+            yield Figure("sampler", f"{what}, torch-sparse / ours", setting, theirs / ours, "x")

@@ -21,7 +21,7 @@ _STEPS, _WARM_UP = 60, 10
 
 
 class Synchronised(SimpleProfiler):
-    """Waits for the device before it looks at the clock."""
+    """Waits for the device before it looks at the clock, and prints no report."""
 
     def start(self, action_name: str) -> None:
         """Starts the clock."""
@@ -32,6 +32,9 @@ class Synchronised(SimpleProfiler):
         """Stops it."""
         _wait()
         super().stop(action_name)
+
+    def describe(self) -> None:
+        """Prints nothing."""
 
 
 def step(workload: Workload) -> Iterator[Figure]:
