@@ -112,25 +112,15 @@ def run_child(command: Sequence[str | Path], threads: int) -> Child:
     Raises:
         UserError: it fails; with the last line that it had to say.
     """
+    launch = [sys.executable, "-m", "lightning_lp.benchmark.launch", sys.executable, *map(str, command)]
     environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
-    start = time.perf_counter()
-    with subprocess.Popen(
-        [sys.executable, *map(str, command)],
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-    ) as process:
-        assert process.stdout is not None
-        output = process.stdout.read()
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        last = (output.strip() or "nothing").splitlines()[-1]
-        raise UserError(f"{command[0]} {command[1]} ended with status {process.returncode}: {last}")
-    unit = 2**20 if sys.platform == "darwin" else 2**10
-    return Child(output, time.perf_counter() - start, usage.ru_maxrss / unit)
+    ended = subprocess.run(launch, env=environment, stdout=subprocess.PIPE, text=True, errors="replace", check=False)
+    *lines, about = ended.stdout.rstrip().split("\n")
+    output = "\n".join(lines).rstrip()
+    if ended.returncode:
+        last = (output or "nothing").splitlines()[-1]
+        raise UserError(f"{command[0]} {command[1]} ended with status {ended.returncode}: {last}")
+    return Child(output, **json.loads(about))
 
 
 def run_module(name: str, argument: Mapping[str, Any], threads: int) -> tuple[dict[str, Any], Child]:

@@ -142,6 +142,15 @@ def test_a_failing_process_is_told_with_its_last_line(tmp_path):
         run_child([script, "x"], threads=1)
 
 
+def test_the_memory_of_a_process_is_its_own(tmp_path):
+    script = tmp_path / "small.py"
+    script.write_text("print('done')\n")
+    child = run_child([script, "x"], threads=1)  # of this process, which holds torch
+    assert child.output == "done"
+    assert child.peak_mib < 100
+    assert child.seconds > 0
+
+
 def test_values_are_rounded_to_what_counts():
     assert [rounded(value) for value in (1234567.8, 99.94, 0.012345)] == ["1,234,568", "99.9", "0.0123"]
 
