@@ -7,6 +7,7 @@ from statistics import median
 from lightning_lp.benchmark.workload import Figure, Workload, run_module, seconds
 from lightning_lp.data.loader import LinkLoader
 from lightning_lp.data.schema import RATES, REV_RATES
+from lightning_lp.errors import require
 
 BATCH_SIZES = (128, 1024, 8192)
 FAN_OUTS = ((20, 10), (10, 5))
@@ -17,7 +18,14 @@ _MAX_BATCHES = 50
 
 
 def sampler(workload: Workload) -> Iterator[Figure]:
-    """Whole batches, as training takes them, by batch size, fan-out and workers; then both samplers by themselves."""
+    """Whole batches, as training takes them, by batch size, fan-out and workers; then both samplers by themselves.
+
+    Raises:
+        UserError: torch-sparse is not where it should be.
+    """
+    if workload.baseline is not None:
+        has_wheel = any(workload.baseline.parent.glob("torch_sparse-*.whl"))
+        require(has_wheel, "--baseline", workload.baseline, "a script with torch-sparse's wheel beside it")
     data = workload.data()
     data.setup()
     for fan_out in FAN_OUTS:

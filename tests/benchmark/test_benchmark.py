@@ -101,6 +101,13 @@ def test_both_samplers_are_measured(root, monkeypatch):
     assert len(found["sampling, torch-sparse / ours"]) == len(found["whole batch"]) == len(sampler.BESIDE)
 
 
+def test_a_baseline_without_torch_sparse_is_told_before_anything_is_measured(root, capsys):
+    Path("baseline.py").touch()
+    options = [*TINY, f"--data.root={root}", "--groups=sampler", "--baseline=baseline.py"]
+    assert run_script("benchmark.py", *options) == 2
+    assert "baseline.py: a script with torch-sparse's wheel beside it wanted" in capsys.readouterr().err
+
+
 def test_seconds_to_a_target_add_up_over_epochs(tmp_path):
     from torch.utils.tensorboard import SummaryWriter
 
