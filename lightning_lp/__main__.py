@@ -3,11 +3,26 @@
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from typing import NoReturn
 
+from lightning_lp.errors import UserError
 from lightning_lp.escape import visible
 
 _OTHERS = {"recommend": "commands", "export": "commands", "doctor": "doctor"}
 """Commands that are not the Trainer's, and the modules with their functions."""
+
+_HELP = """\
+usage: lightning-lp COMMAND [options]
+
+  fit        trains a model
+  validate   measures a checkpoint on the validation part
+  test       measures a checkpoint on the test part
+  predict    writes the probabilities of given pairs
+  recommend  shows what a trained run recommends
+  export     writes a recommender that needs NumPy alone
+  doctor     says whether this machine can train
+
+options of a command: lightning-lp COMMAND --help"""
 
 
 def run(command: Callable[[Sequence[str] | None], object] | None = None, args: Sequence[str] | None = None) -> None:
@@ -22,13 +37,14 @@ def run(command: Callable[[Sequence[str] | None], object] | None = None, args: S
         if command is None:
             command, args = _command(args)
         command(args)
+    except UserError as error:
+        _refuse(str(error))
     except Exception as error:
         from lightning_lp.mistakes import mistake  # imports take seconds
 
         if (sentence := mistake(error)) is None:
             raise
-        print(visible(f"error: {sentence}", keep="\n"), file=sys.stderr)
-        sys.exit(2)
+        _refuse(sentence)
 
 
 def _command(args: Sequence[str] | None) -> tuple[Callable[[Sequence[str] | None], object], Sequence[str] | None]:
@@ -37,10 +53,16 @@ def _command(args: Sequence[str] | None) -> tuple[Callable[[Sequence[str] | None
     if given and given[0] in _OTHERS:
         return getattr(import_module(f"lightning_lp.{_OTHERS[given[0]]}"), given[0]), given[1:]
     if given[:1] in (["-h"], ["--help"]):
-        print(f"{', '.join(_OTHERS)}: without training, see lightning-lp {'|'.join(_OTHERS)} --help; and\n")
+        print(_HELP)  # what Lightning prints takes seconds, and lacks half of the commands
+        sys.exit()
     from lightning_lp.cli import main
 
     return main, args
+
+
+def _refuse(sentence: str) -> NoReturn:
+    print(visible(f"error: {sentence}", keep="\n"), file=sys.stderr)
+    sys.exit(2)
 
 
 if __name__ == "__main__":

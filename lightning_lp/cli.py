@@ -1,10 +1,12 @@
 """The command line: LightningCLI with this project's model, data, callbacks and defaults."""
 
+import io
 import re
 import sys
 import warnings
 from argparse import SUPPRESS
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from types import NoneType
 from typing import Any, NoReturn, cast, get_args
@@ -204,6 +206,24 @@ def main(args: Sequence[str] | None = None, *, then_test: bool = False) -> LinkP
     given = resume.resolved(sys.argv[1:] if args is None else args)
     with signals.exiting():
         return _run(given, then_test)
+
+
+def settings_of(flags: Sequence[str]) -> dict[str, Any]:
+    """The settings of ``fit`` as they follow from its options.
+
+    Raises:
+        UserError: something that the user can put right.
+        SystemExit: options that cannot be parsed.
+    """
+    out = io.StringIO()
+    try:
+        with redirect_stdout(out):
+            main(["fit", *flags, "--print_config"])
+    except SystemExit as end:
+        if end.code:
+            raise
+    settings: dict[str, Any] = yaml.safe_load(out.getvalue())
+    return settings
 
 
 def _run(args: list[str], then_test: bool) -> LinkPredictionCLI:

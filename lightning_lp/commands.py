@@ -6,13 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from lightning_lp.data.delimited import read_delimited
-from lightning_lp.data.layouts import STANDARD
-from lightning_lp.data.values import read_ratings
 from lightning_lp.errors import UserError
 
 if TYPE_CHECKING:
@@ -138,6 +134,13 @@ def _history(liked: str, min_rating: float | None) -> tuple[list[str], list[str]
             raise UserError("--min-rating needs ratings: give a CSV file with --liked")
         ids = [text for part in liked.split(",") if (text := part.strip())]
         return ids, ids
+
+    import numpy as np
+
+    from lightning_lp.data.delimited import read_delimited
+    from lightning_lp.data.layouts import STANDARD
+    from lightning_lp.data.values import read_ratings
+
     names = {"movie": STANDARD.movie} if min_rating is None else {"movie": STANDARD.movie, "rating": STANDARD.rating}
     file = read_delimited(Path(liked), names, required=frozenset(names), typed=False, renamable=False)
     seen = file.texts("movie").tolist()

@@ -18,7 +18,7 @@ from optuna.samplers import TPESampler
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from lightning_lp import signals
+from lightning_lp import cli, signals
 from lightning_lp.cli import main
 from lightning_lp.commands import Parser
 from lightning_lp.errors import UserError
@@ -116,14 +116,7 @@ def settings_of(defaults: Path, flags: Sequence[str]) -> dict[str, Any]:
         UserError: a setting of the model is out of its range, or more than one device is asked for.
         SystemExit: flags that cannot be parsed.
     """
-    out = io.StringIO()
-    try:
-        with redirect_stdout(out):
-            main(["fit", "--config", str(defaults), *flags, "--print_config"])
-    except SystemExit as end:
-        if end.code:
-            raise
-    settings: dict[str, Any] = yaml.safe_load(out.getvalue())
+    settings = cli.settings_of(["--config", str(defaults), *flags])
     check_model({**settings["model"], "num_layers": len(settings["data"]["num_neighbors"])})
     devices = settings["trainer"]["devices"]
     is_one = devices in ("auto", 1, "1") or (isinstance(devices, list) and len(devices) == 1)
@@ -197,12 +190,12 @@ def measure(settings: Mapping[str, Any], seed: int) -> float:
         config = Path(folder) / "settings.yaml"
         config.write_text(yaml.safe_dump(own))
         try:
-            cli = main(["fit", "--config", str(config)])
+            fitted = main(["fit", "--config", str(config)])
         except UserError as error:
             if str(error).startswith(_DIVERGED):
                 return 0.0
             raise
-    return float(cli.results.results["validation"][METRIC])
+    return float(fitted.results.results["validation"][METRIC])
 
 
 def _check(trials: int, seeds: Sequence[int], flags: Sequence[str]) -> None:

@@ -1,5 +1,6 @@
 import builtins
 import re
+import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
@@ -7,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from lightning_lp import doctor
-from lightning_lp.__main__ import run
+from lightning_lp.__main__ import _OTHERS, run
+from lightning_lp.cli import LinkPredictionCLI
 
 
 def call(capsys: pytest.CaptureFixture[str]) -> tuple[int, list[str]]:
@@ -46,8 +48,21 @@ def test_help(capsys):
 def test_help_of_all_commands_names_it(capsys):
     with pytest.raises(SystemExit) as end:
         run(args=["--help"])
-    assert end.value.code == 0
-    assert "see lightning-lp recommend|export|doctor --help" in capsys.readouterr().out
+    assert not end.value.code
+    named = re.findall(r"^  (\w+)  ", capsys.readouterr().out, re.MULTILINE)
+    assert named == [*LinkPredictionCLI.subcommands(), *_OTHERS]
+
+
+@pytest.mark.parametrize(
+    ("args", "status"), [(["--help"], 0), (["recommend", "--help"], 0), (["recommend", "--user=1", "--k=0"], 2)]
+)
+def test_what_needs_no_model_imports_none(args, status):
+    told = (
+        "import atexit, sys; atexit.register(lambda: print(*sys.modules)); from lightning_lp.__main__ import run; run()"
+    )
+    ended = subprocess.run([sys.executable, "-c", told, *args], capture_output=True, text=True, check=False)
+    assert ended.returncode == status
+    assert not {"torch", "pandas", "matplotlib", "numba"} & set(ended.stdout.splitlines()[-1].split())
 
 
 def problem(lines: list[str]) -> str:

@@ -19,4 +19,5 @@ class DotProductClassifier(nn.Module):
             different scores, and ties decide a ranking).
         """
         user, movie = edge_label_index
-        return (z_user[user].float() * z_movie[movie].float()).sum(dim=-1)
+        # The gradient of index_select is ten times as fast as that of [].
+        return (z_user.index_select(0, user).float() * z_movie.index_select(0, movie).float()).sum(dim=-1)

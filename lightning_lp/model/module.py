@@ -166,9 +166,15 @@ class LinkPredictionModule(pl.LightningModule):
         return batch[RATES].input_id, self(batch).sigmoid()
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Adam over all parameters."""
+        """Adam over all parameters, in one pass over the memory (``fused``) unless gradients are clipped.
+
+        Under mixed precision Lightning refuses to clip for a fused optimiser.
+        """
         optimizer = torch.optim.Adam(
-            self.parameters(), lr=self.hparams["lr"], weight_decay=self.hparams["weight_decay"]
+            self.parameters(),
+            lr=self.hparams["lr"],
+            weight_decay=self.hparams["weight_decay"],
+            fused=not self.trainer.gradient_clip_val,
         )
         if self.hparams["lr_schedule"] == "constant":
             return optimizer

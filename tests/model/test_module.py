@@ -132,3 +132,17 @@ def test_a_checkpoint_alone_rebuilds_the_module(tmp_path):
     assert loaded.hparams == module.hparams
     for name, value in module.state_dict().items():
         assert torch.equal(value, loaded.state_dict()[name])
+
+
+@pytest.mark.filterwarnings("ignore:You defined a `validation_step`")
+def test_fused_adam_is_adam_and_clipping_works_under_mixed_precision():
+    data = make_graph(random_links(20, 30, 150, seed=0), 20, 30)
+    weights = []
+    for options in ({}, {"gradient_clip_val": 1e6}):  # the second is not fused, and clips nothing
+        pl.seed_everything(0)
+        module = sage_module(20, 30, 0, hidden_channels=8)
+        trainer(max_epochs=3, **options).fit(module, make_loader(data, [-1, -1], batch_size=32))
+        weights.append(torch.cat([weight.detach().flatten() for weight in module.parameters()]))
+    torch.testing.assert_close(*weights, rtol=0, atol=1e-6)
+    clipping = trainer(max_epochs=1, gradient_clip_val=0.1, precision="bf16-mixed")
+    clipping.fit(sage_module(20, 30, 0, hidden_channels=8), make_loader(data, [-1, -1], batch_size=32))

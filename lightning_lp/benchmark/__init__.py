@@ -1,0 +1,1 @@
+"""Speed and memory: what each figure of ``benchmarks/README.md`` is measured with."""

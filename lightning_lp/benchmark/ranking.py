@@ -1,0 +1,24 @@
+"""How long it takes to rank the whole catalogue for all users."""
+
+from collections.abc import Iterator
+
+from lightning_lp.benchmark.workload import Figure, Workload, make_model, median_seconds
+from lightning_lp.evaluation.embed import dot_products, embed_all
+from lightning_lp.evaluation.ranking import judge, rank_users, ranking_task
+
+
+def ranking(workload: Workload) -> Iterator[Figure]:
+    """Seconds to embed all nodes, to rank and judge for all users of validation, and to judge alone."""
+    data = workload.data()
+    module, graph = make_model(workload.settings, data), data.split.val
+    task = ranking_task(graph, data.graph.below_min_rating)
+    score_users = dot_products(*embed_all(module, graph))
+    found = rank_users(task, score_users)
+    position = (task.users[:, None] == found.users).int().argmax(dim=0)
+    setting = f"{task.users.numel():,} users, {task.num_movies:,} movies"
+    for what, work in (
+        ("embed all nodes", lambda: embed_all(module, graph)),
+        ("rank and judge", lambda: rank_users(task, score_users)),
+        ("of which judge", lambda: judge(task, position, found.lists)),
+    ):
+        yield Figure("ranking", what, setting, median_seconds(work, workload.repeat), "s")

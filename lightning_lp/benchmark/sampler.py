@@ -1,0 +1,75 @@
+"""How many links and messages a second are sampled, alone and beside torch-sparse's sampler."""
+
+from collections.abc import Iterator
+from itertools import islice
+from statistics import median
+
+from lightning_lp.benchmark.workload import Figure, Workload, run_module, seconds
+from lightning_lp.data.loader import LinkLoader
+from lightning_lp.data.schema import RATES, REV_RATES
+from lightning_lp.errors import require
+
+BATCH_SIZES = (128, 1024, 8192)
+FAN_OUTS = ((20, 10), (10, 5))
+WORKERS = (0, 2)
+BESIDE = (128, 1024)
+"""Batch sizes at which both samplers run."""
+_MAX_BATCHES = 50
+
+
+def sampler(workload: Workload) -> Iterator[Figure]:
+    """Whole batches, as training takes them, by batch size, fan-out and workers; then both samplers by themselves.
+
+    Raises:
+        UserError: torch-sparse is not where it should be.
+    """
+    if workload.baseline is not None:
+        has_wheel = any(workload.baseline.parent.glob("torch_sparse-*.whl"))
+        require(has_wheel, "--baseline", workload.baseline, "a script with torch-sparse's wheel beside it")
+    data = workload.data()
+    data.setup()
+    for fan_out in FAN_OUTS:
+        for batch_size in BATCH_SIZES:
+            for workers in WORKERS:
+                changes = {"batch_size": batch_size, "num_neighbors": list(fan_out), "num_raters": None}
+                data.hparams.update(changes | {"num_workers": workers})
+                links, edges = sampled_per_second(data.train_dataloader(), workload.repeat)
+                setting = f"batch {batch_size:,}, fan-out {list(fan_out)}, {workers} workers"
+                yield Figure("sampler", "links", setting, links, "/s")
+                yield Figure("sampler", "messages", setting, edges, "/s")
+    if workload.baseline is not None:
+        yield from _beside(workload)
+
+
+def sampled_per_second(loader: LinkLoader, repeat: int = 1) -> tuple[float, float]:
+    """Links and messages a second, as medians; a first pass, in which workers start, does not count."""
+    passes = []
+    for _ in range(repeat + 1):
+        counts = [0, 0]
+
+        def sample(counts: list[int] = counts) -> None:
+            for batch in islice(loader, _MAX_BATCHES):
+                counts[0] += batch[RATES].input_id.numel()
+                counts[1] += sum(batch[kind].num_edges for kind in (RATES, REV_RATES))
+
+        took = seconds(sample)
+        passes.append([count / took for count in counts])
+    links, edges = zip(*passes[1:], strict=True)
+    return median(links), median(edges)
+
+
+def _beside(workload: Workload) -> Iterator[Figure]:
+    """Both samplers on the same graph and the same links, in turn, one thread."""
+    argument = {
+        "baseline": str(workload.baseline),
+        "data": workload.settings["data"],
+        "batch_sizes": BESIDE,
+        "repeat": workload.repeat,
+    }
+    found, _ = run_module("torch_sparse", argument, threads=1)
+    for what, by_size in found.items():
+        for batch_size, (ours, theirs) in by_size.items():
+            setting = f"batch {int(batch_size):,}, fan-out [20, 10], 1 thread"
+            yield Figure("sampler", what, setting, 1e3 * ours, "ms")
+            yield Figure("sampler", f"{what}, torch-sparse", setting, 1e3 * theirs, "ms")
+            yield Figure("sampler", f"{what}, torch-sparse / ours", setting, theirs / ours, "x")

@@ -1,0 +1,65 @@
+"""A process of its own: one data set from CSV files to lists, so that the peak of memory is its own.
+
+``python -m lightning_lp.benchmark.size JSON``
+"""
+
+import json
+import math
+import resource
+import sys
+from typing import Any
+
+from torch import Tensor
+
+from lightning_lp.benchmark.sampler import sampled_per_second
+from lightning_lp.benchmark.stages import stage_seconds
+from lightning_lp.benchmark.workload import make_model, make_trainer, seconds
+from lightning_lp.callbacks.throughput import Throughput
+from lightning_lp.data.datamodule import MovieLensDataModule
+from lightning_lp.evaluation.embed import dot_products, embed_all
+from lightning_lp.evaluation.ranking import rank_users, ranking_task
+
+_RANKED_USERS = 10_000
+
+Found = dict[str, tuple[float, str]]
+"""Value and unit of each figure."""
+
+
+def main(argument: dict[str, Any]) -> Found:
+    """Reads, trains some steps, samples and ranks."""
+    settings = argument["settings"]
+    data = MovieLensDataModule(**settings["data"])
+    found: Found = {stage: (value, "s") for stage, value in stage_seconds(data).items()}
+    found["peak memory, first batch"] = _peak()
+    module, throughput = make_model(settings, data), Throughput()
+    make_trainer(settings, argument["steps"], callbacks=[throughput]).fit(module, datamodule=data)
+    found["training"] = throughput.links / throughput.seconds, "links/s"
+    found[f"peak memory, {argument['steps']} steps"] = _peak()
+    found["sampling"] = sampled_per_second(data.train_dataloader())[1], "messages/s"
+    return found | _ranking(data, module)
+
+
+def _ranking(data: MovieLensDataModule, module: Any) -> Found:
+    """Ranks for some of the users: every so many chunks."""
+    graph = data.split.val
+    z: list[Tensor] = []
+    took = seconds(lambda: z.extend(embed_all(module, graph)))
+    task = ranking_task(graph, data.graph.below_min_rating)
+    parts = math.ceil(task.users.numel() / _RANKED_USERS)
+    ranked = []
+    spent = seconds(lambda: ranked.append(rank_users(task, dot_products(*z), 0, parts)))
+    return {
+        "embed all nodes": (took, "s"),
+        f"rank {ranked[0].users.numel():,} users": (spent, "s"),
+        "peak memory, ranking": _peak(),
+    }
+
+
+def _peak() -> tuple[float, str]:
+    """The most memory that this process has had so far."""
+    unit = 2**20 if sys.platform == "darwin" else 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit, "MiB"
+
+
+if __name__ == "__main__":
+    print(json.dumps(main(json.loads(sys.argv[1]))))
