@@ -16,8 +16,8 @@ from lightning_lp.benchmark.stages import stage_seconds
 from lightning_lp.benchmark.workload import make_model, make_trainer, seconds
 from lightning_lp.callbacks.throughput import Throughput
 from lightning_lp.data.datamodule import MovieLensDataModule
-from lightning_lp.evaluation.embed import dot_products, embed_all
-from lightning_lp.evaluation.ranking import rank_users, ranking_task
+from lightning_lp.evaluation.ranking import dot_products, rank_users, ranking_task
+from lightning_lp.model.embed import embed_all
 
 _RANKED_USERS = 10_000
 
@@ -43,7 +43,7 @@ def _ranking(data: MovieLensDataModule, module: Any) -> Found:
     """Ranks for some of the users: every so many chunks."""
     graph = data.split.val
     z: list[Tensor] = []
-    took = seconds(lambda: z.extend(embed_all(module, graph)))
+    took = seconds(lambda: z.extend(embed_all(module.encoder, graph)))
     task = ranking_task(graph, data.graph.below_min_rating)
     parts = math.ceil(task.users.numel() / _RANKED_USERS)
     ranked = []

@@ -129,7 +129,7 @@ class HistoryEncoder(nn.Module):
             messages = adjacency(messages, num_users, movie.numel())
         catalogue = self.catalogue()
         table = catalogue[:, : self.movie_emb.embedding_dim]
-        h = F.dropout(table, self.dropout, self.training)[movie]
+        h = F.dropout(table, self.dropout, self.training).index_select(0, movie)
         count = messages.crow_indices().diff()
         norm = count.clamp(min=1).to(h.dtype).rsqrt()[:, None]
         h_user = _sum(messages, h) * norm
@@ -145,7 +145,7 @@ class HistoryEncoder(nn.Module):
             prior = prior - self._log_normalizer(z_user, catalogue, movie, messages)
         return {
             USER: torch.cat([z_user, prior[:, None]], dim=1),
-            MOVIE: F.pad(catalogue[movie], (0, 1), value=1.0),
+            MOVIE: F.pad(catalogue.index_select(0, movie), (0, 1), value=1.0),
         }
 
     def catalogue(self) -> Tensor:

@@ -22,7 +22,7 @@ def softmax(scores: BatchScores) -> Tensor:
     importance sampling", AISTATS 2003; for recommending: Yi et al., "Sampling-bias-corrected neural modeling", RecSys
     2019). In full (Liang et al., "Variational autoencoders for collaborative filtering", WWW 2018) none is needed.
     """
-    log_z = (scores.candidates - scores.log_count).logsumexp(dim=1)[scores.user]
+    log_z = scores.log_normalizer[scores.user]
     if scores.is_sample:  # the link itself is one of the movies it is compared with
         log_z = torch.logaddexp(log_z, scores.positive)
     return (scores.weight * (log_z - scores.positive)).sum()

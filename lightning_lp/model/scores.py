@@ -91,8 +91,15 @@ class BatchScores:
         logits: Tensor = DotProductClassifier()(self._z_user, self._z_movie, self._index)
         if self._catalogue is None:
             return logits
-        log_z = (self.candidates.detach() - self.log_count).logsumexp(dim=1).clamp(min=-1e4)  # all may be seen
-        return logits - log_z[self._row]
+        return logits - self.log_normalizer.detach().clamp(min=-1e4)[self._row]  # a user may have seen everything
+
+    @cached_property
+    def log_normalizer(self) -> Tensor:
+        """[num_users] log of the sum of exp(score) over all movies but those that are rated, or its estimate."""
+        log_count = self._drawn.log_count
+        if log_count.numel() == 1:
+            return self.candidates.logsumexp(dim=1) - log_count
+        return (self.candidates - log_count).logsumexp(dim=1)
 
     @cached_property
     def candidates(self) -> Tensor:
@@ -109,14 +116,9 @@ class BatchScores:
         if drawn.is_sample:
             rated = torch.cat([rated, torch.stack([self.user, column[nodes[self._link[1]]]])], dim=1)
         row, column = rated[:, (rated >= 0).all(dim=0)]
-        z_user = self._z_user[self._users][:, : drawn.z.size(1)]
+        z_user = self._z_user.index_select(0, self._users)[:, : drawn.z.size(1)]
         scores = z_user.float() @ drawn.z.float().T
         return scores.index_put((row, column), scores.new_tensor(-torch.inf))
-
-    @property
-    def log_count(self) -> Tensor:
-        """[num_candidates] or [1], log of how often a candidate is drawn; 0 for a whole catalogue."""
-        return self._drawn.log_count
 
     @property
     def is_sample(self) -> bool:
@@ -128,7 +130,8 @@ class BatchScores:
         """[num_links] score of each link, comparable with the candidates'."""
         channels = self._drawn.z.size(1)
         user, movie = self._link
-        return (self._z_user[user, :channels].float() * self._z_movie[movie, :channels].float()).sum(dim=1)
+        z_user, z_movie = self._z_user.index_select(0, user), self._z_movie.index_select(0, movie)
+        return (z_user[:, :channels].float() * z_movie[:, :channels].float()).sum(dim=1)
 
     @cached_property
     def weight(self) -> Tensor:

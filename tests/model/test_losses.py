@@ -19,7 +19,7 @@ def scores():
         logits=torch.randn(6),
         label=torch.tensor([1.0, 1, 1, 1, 0, 0]),
         candidates=candidates,
-        log_count=torch.zeros(1),
+        log_normalizer=candidates.logsumexp(dim=1),
         is_sample=False,
         user=user,
         positive=positive,
@@ -62,8 +62,7 @@ def test_log_counts_undo_how_often_a_movie_is_drawn():
     corrected = catalogue[:, drawn].repeat_interleave(counts, dim=1) - log_count[drawn].repeat_interleave(counts)
     assert float(corrected.logsumexp(1)) == pytest.approx(float(catalogue.logsumexp(1)), abs=0.05)
     sampled = SimpleNamespace(
-        candidates=catalogue[:, drawn],
-        log_count=counts.float().log(),
+        log_normalizer=(catalogue[:, drawn] - counts.float().log()).logsumexp(1),
         is_sample=True,
         user=torch.tensor([0]),
         positive=catalogue[0, :1],
