@@ -67,6 +67,12 @@ class LinkPredictionCLI(LightningCLI):
     recommends.
     """
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        names = ("fit", "validate", "test", "predict")
+        given = kwargs["args"][:1]
+        self._names = given if given and given[0] in names else names  # the options of each take a while to build
+        super().__init__(*args, **kwargs)
+
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Adds the callbacks with options, and links what would otherwise be typed twice."""
         parser.add_lightning_class_args(RunCheckpoint, "checkpoint")
@@ -89,10 +95,9 @@ class LinkPredictionCLI(LightningCLI):
         for size in ("num_users", "num_movies", "num_features", "num_terms", "max_terms"):
             parser.link_arguments(f"data.{size}", f"model.{size}", apply_on="instantiate")
 
-    @staticmethod
-    def subcommands() -> dict[str, set[str]]:
+    def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
         """The Trainer's methods that are offered, with the arguments that are not options."""
-        return {name: LightningCLI.subcommands()[name] for name in ("fit", "validate", "test", "predict")}
+        return {name: LightningCLI.subcommands()[name] for name in self._names}
 
     def setup_parser(self, *args: Any) -> None:
         """Lets ``fit --help`` tell of what :mod:`lightning_lp.resume` replaces by other options."""
