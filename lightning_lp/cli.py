@@ -102,10 +102,11 @@ class LinkPredictionCLI(LightningCLI):
     def setup_parser(self, *args: Any) -> None:
         """Lets ``fit --help`` tell of what :mod:`lightning_lp.resume` replaces by other options."""
         super().setup_parser(*args)
-        about = "continue the newest run, or RUN, exactly and with its own settings; what follows changes some of them"
-        self._subcommand_parsers["fit"].add_argument(
-            resume.RESUME, nargs="?", metavar="RUN", default=SUPPRESS, help=about
-        )
+        if "fit" in self._names:
+            about = "continue the newest run, or RUN, exactly, with its own settings; what follows changes some of them"
+            self._subcommand_parsers["fit"].add_argument(
+                resume.RESUME, nargs="?", metavar="RUN", default=SUPPRESS, help=about
+            )
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parses, and refuses what Lightning would do without a word or with a traceback."""
