@@ -1,8 +1,11 @@
 """How many links and messages a second are sampled, alone and beside torch-sparse's sampler."""
 
+import gc
 from collections.abc import Iterator
 from itertools import islice
 from statistics import median
+
+from torch_geometric.data import HeteroData
 
 from lightning_lp.benchmark.workload import Figure, Workload, run_module, seconds
 from lightning_lp.data.loader import LinkLoader
@@ -37,18 +40,20 @@ def sampler(workload: Workload) -> Iterator[Figure]:
                 setting = f"batch {batch_size:,}, fan-out {list(fan_out)}, {workers} workers"
                 yield Figure("sampler", "links", setting, links, "/s")
                 yield Figure("sampler", "messages", setting, edges, "/s")
+                gc.collect()  # ends this loader's workers before others inherit it
     if workload.baseline is not None:
         yield from _beside(workload)
 
 
 def sampled_per_second(loader: LinkLoader, repeat: int = 1) -> tuple[float, float]:
-    """Links and messages a second, as medians; a first pass, in which workers start, does not count."""
+    """Links and messages a second, as medians, after the first batch: until then an epoch draws its order."""
     passes = []
-    for _ in range(repeat + 1):
-        counts = [0, 0]
+    for _ in range(repeat + 1):  # workers start in the first pass, which does not count
+        counts, batches = [0, 0], islice(loader, _MAX_BATCHES + 1)
+        next(batches)
 
-        def sample(counts: list[int] = counts) -> None:
-            for batch in islice(loader, _MAX_BATCHES):
+        def sample(batches: Iterator[HeteroData] = batches, counts: list[int] = counts) -> None:
+            for batch in batches:
                 counts[0] += batch[RATES].input_id.numel()
                 counts[1] += sum(batch[kind].num_edges for kind in (RATES, REV_RATES))
 

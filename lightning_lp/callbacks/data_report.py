@@ -43,8 +43,9 @@ class DataReport(Callback):
     @rank_zero_only
     def _print(self, data: MovieLensDataModule) -> None:
         summary, title, rows = _report(data)
+        columns = [name.replace(" ", "\n") for name in SPLIT_COLUMNS]  # narrow: the numbers may be wide
         table = Table(
-            *SPLIT_COLUMNS, title=title, box=box.SIMPLE_HEAD, padding=(0, 1), title_justify="left", title_style="bold"
+            *columns, title=title, box=box.SIMPLE_HEAD, padding=(0, 1), title_justify="left", title_style="bold"
         )
         for column in table.columns:
             column.justify = "left" if column is table.columns[0] else "right"
