@@ -23,11 +23,12 @@ def embed_all(encoder: Encoder, graph: HeteroData) -> tuple[Tensor, Tensor]:
     Returns:
         [num_users, channels] and [num_movies, channels], float32.
     """
-    device = next(encoder.parameters()).device
+    weight = next(encoder.parameters())
+    device = weight.device
     matrices = {
         edge_type: adjacency(
             graph[edge_type].edge_index, graph[edge_type[-1]].num_nodes, graph[edge_type[0]].num_nodes
-        ).to(device)
+        ).to(device, weight.dtype)
         for edge_type in encoder.edge_types
     }
     nodes, features = ({key: x.to(device) for key, x in graph.collect(of, True).items()} for of in ("node_id", "x"))

@@ -65,7 +65,7 @@ class HeteroEncoder(nn.Module):
         """
         movie = self.movie_emb(node_id_dict[MOVIE])
         if self.movie_lin is not None:
-            movie = movie + self.movie_lin(x_dict[MOVIE])
+            movie = movie + self.movie_lin(x_dict[MOVIE].to(movie.dtype))
         h_dict = {USER: self.user_emb(node_id_dict[USER]), MOVIE: movie}
         for i, conv in enumerate(self.convs):
             if num_sampled_nodes_dict is not None and num_sampled_edges_dict is not None:

@@ -133,7 +133,7 @@ class HistoryEncoder(nn.Module):
         count = messages.crow_indices().diff()
         norm = count.clamp(min=1).to(h.dtype).rsqrt()[:, None]
         h_user = _sum(messages, h) * norm
-        conv = self.conv((h, h_user), messages)
+        conv = self.conv((h, h_user), messages.to(h.dtype))
         parts = [h_user + self.user_lin(F.relu(conv))]
         if not self.training:
             linear = _sum(messages, self.spectral_source[movie])
@@ -187,7 +187,8 @@ class HistoryEncoder(nn.Module):
 
 
 def _sum(messages: Tensor, h: Tensor) -> Tensor:
-    """[num_receivers, channels] sums of messages, in float32: they are many."""
+    """[num_receivers, channels] sums of messages: they are many, and therefore added in float32 at least."""
+    wide = torch.promote_types(h.dtype, torch.float32)
     with torch.autocast(h.device.type, enabled=False):
-        summed: Tensor = torch.sparse.mm(messages, h.float())
-    return summed
+        summed: Tensor = torch.sparse.mm(messages.to(wide), h.to(wide))
+    return summed.to(h.dtype)

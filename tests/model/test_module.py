@@ -6,6 +6,7 @@ from torch_geometric.loader import LinkNeighborLoader
 from torchmetrics.functional.classification import binary_calibration_error
 
 from lightning_lp.data.schema import MOVIE, RATES, REV_RATES, USER
+from lightning_lp.model.embed import embed_all
 from lightning_lp.model.module import LinkPredictionModule
 from tests.data.test_sampler import make_loader, make_sampler
 from tests.graphs import make_graph, random_links, sage_module, train_alone
@@ -146,3 +147,24 @@ def test_fused_adam_is_adam_and_clipping_works_under_mixed_precision():
     torch.testing.assert_close(*weights, rtol=0, atol=1e-6)
     clipping = trainer(max_epochs=1, gradient_clip_val=0.1, precision="bf16-mixed")
     clipping.fit(sage_module(20, 30, 0, hidden_channels=8), make_loader(data, [-1, -1], batch_size=32))
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true", "64-true"])
+@pytest.mark.parametrize("encoder", ["history", "sage"])
+@pytest.mark.filterwarnings("ignore:You defined a `validation_step`")
+def test_every_precision_trains(encoder, precision, tmp_path):
+    data = make_graph(random_links(20, 30, 150, seed=0), 20, 30)
+    if encoder == "history":
+        module, fan_out = LinkPredictionModule(20, 30, 3, 0, 1, hidden_channels=8, spectral_channels=4), [-1]
+    else:
+        module, fan_out = sage_module(20, 30, 3, hidden_channels=8), [3, 3]
+    start = [parameter.clone() for parameter in module.parameters() if parameter.requires_grad]
+    loader = make_loader(data, fan_out, batch_size=32)
+    loader.data[MOVIE].x = data[MOVIE].x
+    trainer(max_epochs=1, precision=precision).fit(module, loader)
+    now = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    assert all(parameter.isfinite().all() for parameter in now)
+    assert any(not torch.equal(old.float(), new.float()) for old, new in zip(start, now, strict=True))
+    z_user, z_movie = embed_all(module.encoder, data)
+    assert z_user.dtype == z_movie.dtype == torch.float32
+    assert (z_user @ z_movie.T).isfinite().all()
