@@ -1,6 +1,7 @@
 """The command line: LightningCLI with this project's model, data, callbacks and defaults."""
 
 import io
+import logging
 import re
 import sys
 import warnings
@@ -209,9 +210,14 @@ def main(args: Sequence[str] | None = None, *, then_test: bool = False) -> LinkP
     """
     for expected in ("LightningCLI's args parameter", ".*does not have many workers", ".*LeafSpec"):
         warnings.filterwarnings("ignore", message=expected)
+    logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(_is_no_advertisement)
     given = resume.resolved(sys.argv[1:] if args is None else args)
     with signals.exiting():
         return _run(given, then_test)
+
+
+def _is_no_advertisement(record: logging.LogRecord) -> bool:
+    return "litlogger" not in record.getMessage()
 
 
 def settings_of(flags: Sequence[str]) -> dict[str, Any]:

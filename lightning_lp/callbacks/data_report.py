@@ -43,7 +43,7 @@ class DataReport(Callback):
     @rank_zero_only
     def _print(self, data: MovieLensDataModule) -> None:
         summary, title, rows = _report(data)
-        columns = [name.replace(" ", "\n") for name in SPLIT_COLUMNS]  # narrow: the numbers may be wide
+        columns = ["\n".join(name.rsplit(" ", 1)) for name in SPLIT_COLUMNS]  # narrow: the numbers may be wide
         table = Table(
             *columns, title=title, box=box.SIMPLE_HEAD, padding=(0, 1), title_justify="left", title_style="bold"
         )
