@@ -46,7 +46,11 @@ def benchmark(config: Path, args: Sequence[str] | None = None) -> None:
     figures: list[Figure] = []
     for group in options.groups:
         measure = getattr(import_module(f"lightning_lp.benchmark.{group}"), group)
-        found: list[Figure] = list(measure(workload))
+        found: list[Figure] = []
+        with Console(stderr=True).status(f"{group} ...") as status:
+            for figure in measure(workload):
+                found.append(figure)
+                status.update(f"{group}: {figure.what}, {figure.setting}: {_shown(figure)} ...")
         figures += found
         about = {"machine": describe(workload.threads), "data": workload.root.name, "flags": list(workload.flags)}
         write_results(options.out, about | {"figures": [figure._asdict() for figure in figures]})
@@ -61,8 +65,12 @@ def table(figures: Sequence["Figure"]) -> Table:
     shown.add_column("setting")
     shown.add_column("value", justify="right", no_wrap=True)
     for figure in figures:
-        shown.add_row(figure.what, figure.setting, f"{rounded(figure.value)} {figure.unit}")
+        shown.add_row(figure.what, figure.setting, _shown(figure))
     return shown
+
+
+def _shown(figure: "Figure") -> str:
+    return f"{rounded(figure.value)} {figure.unit}"
 
 
 def rounded(value: float) -> str:
