@@ -80,10 +80,9 @@ class BatchScores:
         self._batch, self._catalogue = batch, catalogue
         self._user_exponent, self._mean_over_processes = user_exponent, mean_over_processes
         self._index: Tensor = batch[RATES].edge_label_index
-        self._users, self._row = self._index[0].unique(return_inverse=True)
         self._link: Tensor = self._index[:, self.label > 0]
-        self.user: Tensor = self._row[self.label > 0]
-        """[num_links] int64, the row of each link in ``candidates``."""
+        self._users, self.user = self._link[0].unique(return_inverse=True)
+        """Users with links, and [num_links] int64 the row of each link in ``candidates``."""
 
     @cached_property
     def logits(self) -> Tensor:
@@ -91,34 +90,26 @@ class BatchScores:
         logits: Tensor = DotProductClassifier()(self._z_user, self._z_movie, self._index)
         if self._catalogue is None:
             return logits
-        return logits - self.log_normalizer.detach().clamp(min=-1e4)[self._row]  # a user may have seen everything
+        log_z = self.log_normalizer.new_zeros(len(self._z_user))
+        log_z[self._users] = self.log_normalizer.detach()
+        others = self._others
+        with torch.no_grad():
+            log_z[others] = self._log_sum(self._compare(others))
+        return logits - log_z.clamp(min=-1e4)[self._index[0]]  # a user may have seen everything
 
     @cached_property
     def log_normalizer(self) -> Tensor:
         """[num_users] log of the sum of exp(score) over all movies but those that are rated, or its estimate."""
-        log_count = self._drawn.log_count
-        if log_count.numel() == 1:
-            return self.candidates.logsumexp(dim=1) - log_count
-        return (self.candidates - log_count).logsumexp(dim=1)
+        return self._log_sum(self.candidates)
 
     @cached_property
     def candidates(self) -> Tensor:
         """[num_users, num_candidates] scores of movies to compare with; -inf where the user has rated one.
 
-        The users are those of all labels. A link's own movie is among the movies of a whole catalogue, and -inf in a
+        The users are those with links. A link's own movie is among the movies of a whole catalogue, and -inf in a
         sample.
         """
-        drawn, nodes = self._drawn, self._batch[MOVIE].node_id
-        sender, receiver = self._batch[REV_RATES].edge_index
-        row = _place(self._users, len(self._z_user))[receiver]
-        column = _place(drawn.movie, int(nodes.max()) + 1)
-        rated = torch.stack([row, column[nodes[sender]]])
-        if drawn.is_sample:
-            rated = torch.cat([rated, torch.stack([self.user, column[nodes[self._link[1]]]])], dim=1)
-        row, column = rated[:, (rated >= 0).all(dim=0)]
-        z_user = self._z_user.index_select(0, self._users)[:, : drawn.z.size(1)]
-        scores = z_user.float() @ drawn.z.float().T
-        return scores.index_put((row, column), scores.new_tensor(-torch.inf))
+        return self._compare(self._users)
 
     @property
     def is_sample(self) -> bool:
@@ -144,12 +135,39 @@ class BatchScores:
     def _drawn(self) -> Candidates:
         if self._catalogue is None:
             return batch_candidates(self._z_movie, self._batch)
-        return catalogue_candidates(self._catalogue, len(self._users))
+        return catalogue_candidates(self._catalogue, len(self._users) + len(self._others))
+
+    @cached_property
+    def _others(self) -> Tensor:
+        """Users of non-links alone: no loss compares anything for them."""
+        is_other = torch.zeros(len(self._z_user), dtype=torch.bool, device=self._index.device)
+        is_other[self._index[0]] = True
+        is_other[self._users] = False
+        return is_other.nonzero().flatten()
+
+    def _compare(self, users: Tensor) -> Tensor:
+        """[len(users), num_candidates] scores, -inf for what a user has rated and, in a sample, for its links."""
+        drawn, nodes = self._drawn, self._batch[MOVIE].node_id
+        movie, user = self._batch[REV_RATES].edge_index
+        if drawn.is_sample:
+            movie, user = torch.cat([movie, self._link[1]]), torch.cat([user, self._link[0]])
+        row = _place(users, len(self._z_user))[user]
+        column = _place(drawn.movie, int(nodes.max()) + 1)[nodes[movie]]
+        is_shown = (row >= 0) & (column >= 0)
+        z_user = self._z_user.index_select(0, users)[:, : drawn.z.size(1)]
+        scores = z_user.float() @ drawn.z.float().T
+        return scores.index_put((row[is_shown], column[is_shown]), scores.new_tensor(-torch.inf))
+
+    def _log_sum(self, candidates: Tensor) -> Tensor:
+        log_count = self._drawn.log_count
+        if log_count.numel() == 1:
+            return candidates.logsumexp(dim=1) - log_count
+        return (candidates - log_count).logsumexp(dim=1)
 
 
 def _place(values: Tensor, least_size: int) -> Tensor:
     """[size] int64, the place of each number in ``values``, which holds it at most once; -1 for the others."""
-    size = max(least_size, int(values.max()) + 1)
+    size = max(least_size, int(values.max()) + 1) if values.numel() else least_size
     place = torch.full((size,), -1, device=values.device)
     place[values] = torch.arange(values.numel(), device=values.device)
     return place

@@ -48,6 +48,7 @@ def test_candidates_of_a_large_catalogue_are_a_sample(data):
     whole = BatchScores(z_dict, batch, catalogue)
     rows, columns = whole.user, batch[MOVIE].node_id[batch[RATES].edge_label_index[1, whole.label > 0]]
     others = whole.candidates.detach().index_put((rows, columns), torch.tensor(-torch.inf)).exp().sum(dim=1)
+    assert len(others) < len(batch[RATES].edge_label_index[0].unique()), "there are users of non-links alone, too"
     means = torch.zeros(len(others))
     for _ in range(2000):
         sample = BatchScores(z_dict, batch, catalogue)
