@@ -22,6 +22,8 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from hypothesis import Phase, settings
+
 ROOT = Path(__file__).parents[1]
 TARGETS = {
     "lightning_lp/escape.py": ["tests/test_escape.py"],
@@ -30,6 +32,9 @@ TARGETS = {
     "lightning_lp/data/split.py": ["tests/data/test_split.py"],
     "lightning_lp/data/order.py": ["tests/data/test_order.py"],
     "lightning_lp/data/sampler.py": ["tests/data/test_sampler.py"],
+    "lightning_lp/data/loader.py": ["tests/data/test_loader.py"],
+    "lightning_lp/model/messages.py": ["tests/model/test_embed.py", "tests/model/test_history.py"],
+    "lightning_lp/model/scores.py": ["tests/model/test_scores.py", "tests/model/test_losses.py"],
     "lightning_lp/evaluation/ranking.py": ["tests/evaluation/test_ranking.py"],
     "lightning_lp/topk.py": ["tests/test_recommend.py", "tests/test_export.py"],
     "lightning_lp/recommend.py": ["tests/test_recommend.py"],
@@ -170,7 +175,8 @@ def notices(path: Path, tree: ast.Module, tests: list[str]) -> bool:
             sys.meta_path.insert(0, _Finder(_Mutant(name, str(path), tree)))
             import pytest
 
-            status = pytest.main(["-x", "-q", "-m", "not slow", "-p", "no:cacheprovider", *tests])
+            early = ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # hypothesis is imported already
+            status = pytest.main(["-x", "-q", "-m", "not slow", "-p", "no:cacheprovider", *early, *tests])
         except BaseException:
             status = 1
         os._exit(int(status))
@@ -194,6 +200,9 @@ def main() -> None:
     options = parser.parse_args()
     os.chdir(ROOT)
     sys.path.insert(0, str(ROOT))
+    # A failure is enough: the smallest one takes a minute to find.
+    settings.register_profile("mutation", phases=[Phase.explicit, Phase.generate], derandomize=True)
+    settings.load_profile("mutation")
     os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = tempfile.mkdtemp()  # failures of mutants are of no later use
     for module in HEAVY.split():
         importlib.import_module(module)

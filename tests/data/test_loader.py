@@ -2,11 +2,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch_geometric.data import HeteroData
+from torch_geometric.sampler import NegativeSampling
 
 from lightning_lp.data.datamodule import MovieLensDataModule
-from lightning_lp.data.loader import LinkLoader
-from lightning_lp.data.schema import RATES
+from lightning_lp.data.loader import LinkLoader, link_loader
+from lightning_lp.data.schema import MOVIE, RATES, REV_RATES, USER
 from lightning_lp.data.synthetic import write_movielens
+from tests.data.test_sampler import assert_equal
+from tests.data.test_sampler import batches as dictionaries
+from tests.graphs import make_graph, random_links
 
 BATCHES = 8
 
@@ -54,3 +59,76 @@ def test_a_loader_leaves_the_global_random_numbers_to_the_model(root):
     state = torch.get_rng_state()
     labels(loader(root), 0)
     assert torch.get_rng_state().equal(state)
+
+
+def test_before_its_first_batch_a_loader_stands_at_the_beginning(root):
+    batches, again = loader(root), loader(root)
+    assert batches.state_dict() == {"epoch": 0, "batch": 0}
+    again.load_state_dict(batches.state_dict())
+    assert labels(again, 0) == labels(batches, 0)
+
+
+# What each part of the split is given
+
+
+@pytest.fixture
+def graph() -> HeteroData:
+    """60 labels, in no order, of which every third is a link."""
+    graph = make_graph(random_links(20, 30, 160, seed=0), 20, 30)
+    graph[RATES].edge_label_index = random_links(20, 30, 60, seed=1).flip(1)
+    graph[RATES].edge_label = torch.arange(60).remainder(3).eq(0).float()
+    return graph
+
+
+def make(graph: HeteroData, train: bool, batch_size: int = 8, **options: object) -> LinkLoader:
+    return link_loader(
+        graph,
+        {RATES: [2, 2], REV_RATES: [2, 2]},
+        batch_size=batch_size,
+        exclude_seed_links=True,
+        neg_sampling=NegativeSampling("binary", 1.0) if train else None,
+        **options,
+    )
+
+
+def test_processes_evaluate_the_batches_of_one(graph):
+    alone = make(graph, train=False)
+    assert torch.cat([batch[RATES].edge_label for batch in alone]).equal(graph[RATES].edge_label)
+    ids = torch.cat(
+        [
+            torch.stack([b[t].node_id[i] for t, i in zip((USER, MOVIE), b[RATES].edge_label_index, strict=True)])
+            for b in alone
+        ],
+        dim=1,
+    )
+    assert ids.equal(graph[RATES].edge_label_index)
+    for rank in (0, 1):
+        part = make(graph, train=False, num_replicas=2, rank=rank)
+        assert_equal(dictionaries(part), dictionaries(alone)[rank::2])
+
+
+def test_processes_train_on_shares_of_the_batches_of_one(graph):
+    whole = [batch[RATES].input_id for batch in make(graph, train=True, batch_size=16)]
+    parts = [[batch[RATES].input_id for batch in make(graph, train=True, num_replicas=2, rank=r)] for r in (0, 1)]
+    assert_equal([torch.cat(pair) for pair in zip(*parts, strict=True)], whole)
+    assert whole[0].tolist() != sorted(whole[0].tolist())
+
+
+@pytest.mark.parametrize("train", [True, False])
+def test_one_process_with_seed_0_is_the_default(graph, train):
+    given = make(graph, train, seed=0, num_workers=0, num_replicas=1, rank=0)
+    default = make(graph, train)
+    assert default.num_workers == 0
+    assert make(graph, train, num_workers=1).persistent_workers
+    assert_equal(dictionaries(default), dictionaries(given))
+
+
+def test_batches_hold_what_the_model_reads(graph):
+    degree = torch.arange(20)
+    batches = make(graph, train=True, degree=degree)
+    assert batches.input_data.row.data_ptr() == graph[RATES].edge_label_index.data_ptr()  # no copy
+    for batch in batches:
+        assert batch[USER].degree.equal(degree[batch[USER].node_id])
+        assert "terms" not in batch[MOVIE]
+        assert "time" not in batch[RATES]
+    assert "degree" not in next(iter(make(graph, train=False)))[USER]

@@ -324,3 +324,18 @@ def test_fan_outs_by_edge_type(data):
     for batch in make_loader(data, fan_outs, batch_size=4):
         assert batch[RATES].num_sampled_edges[0] > 0 == batch[RATES].num_sampled_edges[1]
         assert batch[REV_RATES].num_sampled_edges[0] == 0
+
+
+def test_samplers_share_sorted_edges_until_those_are_written_to(data):
+    first, second = make_sampler(data, [1]), make_sampler(data, [1])
+    for name in first.colptr_dict:
+        assert second.colptr_dict[name] is first.colptr_dict[name]
+    changed = random_links(40, 50, 400, seed=1)
+    data[RATES].edge_index.copy_(changed)
+    data[REV_RATES].edge_index.copy_(changed.flip(0))
+    assert_equal(batches(make_loader(data, [3, 3])), batches(make_loader(make_graph(changed, 40, 50), [3, 3])))
+
+
+def test_sources_take_32_bits():
+    sampler = make_sampler(make_graph(random_links(100, 100, 50, seed=0), 100, 100), [1])
+    assert {row.dtype for row in sampler.row_dict.values()} == {torch.int32}

@@ -1,3 +1,5 @@
+from itertools import islice
+
 import pytest
 import torch
 
@@ -77,6 +79,41 @@ def test_candidates_of_a_batch_are_the_movies_of_its_labels(data):
     assert sorted(drawn.movie.tolist()) == sorted(set(movies.tolist()))
     for movie, log_count in zip(drawn.movie, drawn.log_count, strict=True):
         assert float(log_count.exp()) == pytest.approx(int((movies == movie).sum()))
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 16])
+@pytest.mark.parametrize("whole", [True, False])
+def test_scores_against_a_loop(data, whole, batch_size):
+    """Of users and candidates one after another: what they score, what is left out, how often a movie is drawn."""
+    torch.manual_seed(0)
+    catalogue = torch.randn(30, 4)
+    for batch in islice(make_loader(data, [2, 2], batch_size=batch_size), 8):
+        movie_id, label = batch[MOVIE].node_id, batch[RATES].edge_label > 0
+        z_user = torch.randn(batch[USER].num_nodes, 5)
+        z_movie = torch.cat([catalogue[movie_id], torch.randn(len(movie_id), 1)], dim=1)
+        found = BatchScores({USER: z_user, MOVIE: z_movie}, batch, catalogue if whole else None, user_exponent=0.5)
+        users, places = batch[RATES].edge_label_index.tolist()
+        links = [pair for pair, is_link in zip(zip(users, places, strict=True), label, strict=True) if is_link]
+        rated = {(user, int(movie_id[movie])) for movie, user in batch[REV_RATES].edge_index.t().tolist()}
+        rated |= set() if whole else {(user, int(movie_id[place])) for user, place in links}
+        if whole:
+            table, width, count = [(movie, catalogue[movie]) for movie in range(30)], 4, [1] * 30
+        else:
+            table = [(int(movie_id[place]), z_movie[place]) for place in sorted(set(places))]
+            width, count = 5, [places.count(place) for place in sorted(set(places))]
+        for i, user in enumerate(sorted(set(users))):
+            row = [-torch.inf if (user, movie) in rated else float(z_user[user, :width] @ z) for movie, z in table]
+            assert found.candidates[i].tolist() == pytest.approx(row, abs=1e-5)
+            total = sum(torch.tensor(score).exp() / n for score, n in zip(row, count, strict=True))
+            assert float(found.log_normalizer[i]) == pytest.approx(float(total.log()), abs=1e-4)
+        assert found.is_sample is not whole
+        assert [sorted(set(users))[row] for row in found.user.tolist()] == [user for user, _ in links]
+        expected = [float(z_user[user, :width] @ z_movie[place, :width]) for user, place in links]
+        assert found.positive.tolist() == pytest.approx(expected, abs=1e-5)
+        weight = torch.tensor([float(batch[USER].degree[user]) ** -0.5 for user, _ in links])
+        torch.testing.assert_close(found.weight, weight / weight.sum())
+        equal = BatchScores({USER: z_user, MOVIE: z_movie}, batch).weight
+        torch.testing.assert_close(equal, torch.full_like(equal, 1 / len(links)))
 
 
 @pytest.mark.parametrize("num_replicas", [2, 4])
