@@ -39,6 +39,8 @@ from lightning_lp.mistakes import check_config, explain
 from lightning_lp.model.module import LinkPredictionModule
 
 MONITOR = "val/auroc"
+COMMANDS = ("fit", "validate", "test", "predict")
+"""The Trainer's methods that are offered."""
 
 
 class Parser(LightningArgumentParser):
@@ -69,9 +71,8 @@ class LinkPredictionCLI(LightningCLI):
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        names = ("fit", "validate", "test", "predict")
         given = kwargs["args"][:1]
-        self._names = given if given and given[0] in names else names  # the options of each take a while to build
+        self._names = given if given and given[0] in COMMANDS else COMMANDS  # the options of each take a while to build
         super().__init__(*args, **kwargs)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from lightning_lp import doctor
 from lightning_lp.__main__ import _OTHERS, run
-from lightning_lp.cli import LinkPredictionCLI
+from lightning_lp.cli import COMMANDS
 
 
 def call(capsys: pytest.CaptureFixture[str]) -> tuple[int, list[str]]:
@@ -50,7 +50,7 @@ def test_help_of_all_commands_names_it(capsys):
         run(args=["--help"])
     assert not end.value.code
     named = re.findall(r"^  (\w+)  ", capsys.readouterr().out, re.MULTILINE)
-    assert named == [*LinkPredictionCLI.subcommands(), *_OTHERS]
+    assert named == [*COMMANDS, *_OTHERS]
 
 
 @pytest.mark.parametrize(

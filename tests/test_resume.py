@@ -74,7 +74,7 @@ def test_help_tells_of_it_and_no_config_does(root, capsys):
         printed(lambda: run(args=["fit", "--help"])),
         printed(lambda: run_script("fit.py", "--help")),
     ):
-        assert "--resume [RUN] continue the newest run, or RUN, exactly and with its own settings" in shown
+        assert "--resume [RUN] continue the newest run, or RUN, exactly, with its own settings" in shown
     assert "--resume" not in printed(lambda: run(args=["test", "--help"]))
     assert "resume" not in printed(lambda: run(args=["fit", "--print_config"]))
     Path("mine.yaml").write_text("resume: lightning_logs/version_0\n")
