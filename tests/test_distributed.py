@@ -153,6 +153,22 @@ def test_two_processes_that_were_stopped_go_on_exactly(root, tmp_path):
     assert end(tmp_path / "stopped", (1, 170, signal.SIGTERM), status=143) == whole
 
 
+def test_fewer_labels_than_processes_are_refused(root):
+    data = MovieLensDataModule(root=str(root))
+    data.setup()
+    num_labels = data.split.val["user", "rates", "movie"].edge_label.numel()
+    alone = SimpleNamespace(broadcast=lambda value: value)
+    for world_size in (num_labels, num_labels + 1):
+        data.trainer = SimpleNamespace(
+            world_size=world_size, global_rank=world_size - 1, strategy=alone, lightning_module=None
+        )
+        if world_size == num_labels:
+            assert len(list(data.val_dataloader())) == 1  # the last process has a batch, too
+        else:
+            with pytest.raises(UserError, match=f"{num_labels} labels cannot be shared by {world_size} processes"):
+                data.val_dataloader()
+
+
 def test_processes_with_other_data_are_found_out(root):
     data = MovieLensDataModule(root=str(root))
     strategy = SimpleNamespace(broadcast=lambda value: "another")

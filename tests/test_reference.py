@@ -75,6 +75,20 @@ def test_other_splits_are_whole(movielens, strategy):
 
 
 @pytest.mark.slow
+def test_fast_settings_reach_the_tutorials_auroc_in_one_epoch(movielens, tmp_path, monkeypatch):
+    from pathlib import Path
+
+    from lightning_lp.cli import main
+    from tests.journeys import QUIET
+
+    monkeypatch.chdir(tmp_path)
+    config = Path(__file__).parents[1] / "scripts" / "configs" / "fast.yaml"
+    cli = main(["fit", "--config", str(config), f"--data.root={movielens}", *QUIET])
+    assert cli.trainer.current_epoch == 1
+    assert cli.results.results["validation"]["auroc"] >= 0.9307
+
+
+@pytest.mark.slow
 def test_tutorial_trains_to_its_figures(movielens, tmp_path, monkeypatch):
     from pathlib import Path
 

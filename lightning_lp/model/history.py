@@ -10,10 +10,8 @@ from torch_geometric.typing import EdgeType, NodeType
 
 from lightning_lp.data.schema import MOVIE, REV_RATES, USER
 from lightning_lp.model.messages import adjacency, pairs
+from lightning_lp.model.scores import MAX_SCORES
 from lightning_lp.model.spectral import feature_rows, scored, spectral_embeddings
-
-_CHUNK = 2**25
-"""Scores held at once while they are summed up."""
 
 
 class HistoryEncoder(nn.Module):
@@ -175,7 +173,7 @@ class HistoryEncoder(nn.Module):
         """[num_users] logarithm of the sum over unseen movies of exp(score)."""
         sender, user = pairs(messages)
         seen = movie[sender]
-        size = max(1, _CHUNK // len(catalogue))
+        size = max(1, MAX_SCORES // len(catalogue))
         sums = []
         for start in range(0, len(z_user), size):
             with torch.autocast(z_user.device.type, enabled=False):

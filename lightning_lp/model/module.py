@@ -222,6 +222,7 @@ class LinkPredictionModule(pl.LightningModule):
         return BatchScores(
             self._embed(batch),
             batch,
+            self.classifier,
             self.encoder.catalogue() if isinstance(self.encoder, HistoryEncoder) else None,
             self.hparams["user_exponent"],
             mean_over_processes=lambda value: self.trainer.strategy.reduce(value, reduce_op="mean"),

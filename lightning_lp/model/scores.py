@@ -5,15 +5,14 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch_geometric.data import HeteroData
 from torch_geometric.typing import NodeType
 
 from lightning_lp.data.schema import MOVIE, RATES, REV_RATES, USER
-from lightning_lp.model.classifier import DotProductClassifier
 
 MAX_SCORES = 2**25
-"""Of a catalogue with more scores than this for the users of a batch, a sample is compared with."""
+"""Held at once. Of a catalogue with more for the users of a batch, training compares with a sample."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +60,7 @@ class BatchScores:
     Args:
         z_dict: vectors by node type, as the encoder gives them.
         batch: the batch, with ``batch["user"].degree``.
+        classifier: scores links, as :class:`DotProductClassifier` does.
         catalogue: [num_movies, channels - 1] vectors of all movies, if the logits are to be normalised over them
             (:class:`HistoryEncoder`). Default: the candidates are the movies of the batch's labels.
         user_exponent: links weigh as much as their user's degree to the power of minus this.
@@ -71,13 +71,14 @@ class BatchScores:
         self,
         z_dict: dict[NodeType, Tensor],
         batch: HeteroData,
+        classifier: nn.Module,
         catalogue: Tensor | None = None,
         user_exponent: float = 0.0,
         mean_over_processes: Callable[[Tensor], Tensor] = lambda value: value,
     ) -> None:
         self.label: Tensor = batch[RATES].edge_label
         self._z_user, self._z_movie = z_dict[USER], z_dict[MOVIE]
-        self._batch, self._catalogue = batch, catalogue
+        self._batch, self._classifier, self._catalogue = batch, classifier, catalogue
         self._user_exponent, self._mean_over_processes = user_exponent, mean_over_processes
         self._index: Tensor = batch[RATES].edge_label_index
         self._link: Tensor = self._index[:, self.label > 0]
@@ -87,7 +88,7 @@ class BatchScores:
     @cached_property
     def logits(self) -> Tensor:
         """[num_labels] float32 logits of links and non-links."""
-        logits: Tensor = DotProductClassifier()(self._z_user, self._z_movie, self._index)
+        logits: Tensor = self._classifier(self._z_user, self._z_movie, self._index)
         if self._catalogue is None:
             return logits
         log_z = self.log_normalizer.new_zeros(len(self._z_user))

@@ -63,6 +63,31 @@ def test_a_negative_number_of_epochs_is_refused():
         RankingMetrics(-1)
 
 
+def test_some_of_the_users_are_ranked(root):
+    """They are always the same ones, and judged as they are among all."""
+    data = MovieLensDataModule(str(root))
+    data.setup()
+    whole, some, again = (ranking_task(data.split.val, max_users=n) for n in (None, 7, 7))
+    assert torch.equal(some.users, again.users)
+    assert len(some.users) == 7 < len(whole.users)
+    assert set(some.users.tolist()) < set(whole.users.tolist())
+    assert torch.equal(ranking_task(data.split.val, max_users=10_000).users, whole.users)
+    scores = torch.rand(data.num_users, data.num_movies)
+    of_all, of_some = (rank_users(task, lambda users: scores[users]) for task in (whole, some))
+    rows = torch.isin(of_all.users, some.users)
+    assert torch.equal(of_some.lists, of_all.lists[rows])
+    assert torch.equal(of_some.values["recall@20"], of_all.values["recall@20"][rows])
+    cli = fit(root, "--ranking.max_users=7", "--trainer.logger=false")
+    task = ranking_task(data.split.val, max_users=7)
+    expected = rank_users(task, dot_products(*embed_all(cli.model.encoder, data.split.val))).means()
+    assert float(cli.trainer.callback_metrics["val/recall@20"]) == pytest.approx(expected["recall@20"], abs=1e-6)
+
+
+def test_ranking_nobody_is_refused():
+    with pytest.raises(UserError, match=r"--ranking\.max_users 0: 1 or more wanted, or null for all"):
+        RankingMetrics(max_users=0)
+
+
 def test_embedding_all_equals_the_loader(root):
     cli = fit(root, "--trainer.logger=false")
     data, model = cli.datamodule, cli.model

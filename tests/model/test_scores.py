@@ -4,11 +4,13 @@ import pytest
 import torch
 
 from lightning_lp.data.schema import MOVIE, RATES, REV_RATES, USER
+from lightning_lp.model.classifier import DotProductClassifier
 from lightning_lp.model.module import LinkPredictionModule
 from lightning_lp.model.scores import BatchScores, batch_candidates, catalogue_candidates
 from tests.data.test_sampler import make_loader
 from tests.graphs import make_graph, random_links, sage_module, train_alone
 
+CLASSIFIER = DotProductClassifier()
 HISTORY = {RATES: [0], REV_RATES: [-1]}
 
 
@@ -35,7 +37,7 @@ def unseen(batch, data):
 def test_logits_are_normalised_over_the_unseen_movies(data):
     module, batch = history(), next(iter(make_loader(data, HISTORY, batch_size=64)))
     z_dict, catalogue = module._embed(batch), module.encoder.catalogue()
-    scores = BatchScores(z_dict, batch, catalogue)
+    scores = BatchScores(z_dict, batch, module.classifier, catalogue)
     for i, (user, movie) in enumerate(batch[RATES].edge_label_index.t().tolist()):
         vector = z_dict[USER][user]
         of_all = catalogue @ vector[:-1]
@@ -47,13 +49,13 @@ def test_candidates_of_a_large_catalogue_are_a_sample(data):
     """Its estimate of the normaliser is right on average; the links of the batch are left out of it."""
     module, batch = history(), next(iter(make_loader(data, HISTORY, batch_size=4)))
     z_dict, catalogue = module._embed(batch), module.encoder.catalogue().detach()
-    whole = BatchScores(z_dict, batch, catalogue)
+    whole = BatchScores(z_dict, batch, module.classifier, catalogue)
     rows, columns = whole.user, batch[MOVIE].node_id[batch[RATES].edge_label_index[1, whole.label > 0]]
     others = whole.candidates.detach().index_put((rows, columns), torch.tensor(-torch.inf)).exp().sum(dim=1)
     assert len(others) < len(batch[RATES].edge_label_index[0].unique()), "there are users of non-links alone, too"
     means = torch.zeros(len(others))
     for _ in range(2000):
-        sample = BatchScores(z_dict, batch, catalogue)
+        sample = BatchScores(z_dict, batch, module.classifier, catalogue)
         sample._drawn = catalogue_candidates(catalogue, num_users=1, max_scores=10)
         assert sample.is_sample
         assert sample.candidates.size(1) == 10
@@ -91,7 +93,8 @@ def test_scores_against_a_loop(data, whole, batch_size):
         movie_id, label = batch[MOVIE].node_id, batch[RATES].edge_label > 0
         z_user = torch.randn(batch[USER].num_nodes, 5)
         z_movie = torch.cat([catalogue[movie_id], torch.randn(len(movie_id), 1)], dim=1)
-        found = BatchScores({USER: z_user, MOVIE: z_movie}, batch, catalogue if whole else None, user_exponent=0.5)
+        z_dict = {USER: z_user, MOVIE: z_movie}
+        found = BatchScores(z_dict, batch, CLASSIFIER, catalogue if whole else None, user_exponent=0.5)
         users, places = batch[RATES].edge_label_index.tolist()
         links = [pair for pair, is_link in zip(zip(users, places, strict=True), label, strict=True) if is_link]
         rated = {(user, int(movie_id[movie])) for movie, user in batch[REV_RATES].edge_index.t().tolist()}
@@ -114,7 +117,7 @@ def test_scores_against_a_loop(data, whole, batch_size):
         assert found.positive.tolist() == pytest.approx(expected, abs=1e-5)
         weight = torch.tensor([float(batch[USER].degree[user]) ** -0.5 for user, _ in links])
         torch.testing.assert_close(found.weight, weight / weight.sum())
-        equal = BatchScores({USER: z_user, MOVIE: z_movie}, batch).weight
+        equal = BatchScores(z_dict, batch, CLASSIFIER).weight
         torch.testing.assert_close(equal, torch.full_like(equal, 1 / len(links)))
 
 
@@ -141,6 +144,22 @@ def test_processes_take_the_step_of_one(data, kind, num_replicas):
     for name, gradient in expected.items():
         together = torch.stack([of_one[name] for of_one in found]).mean(dim=0)
         torch.testing.assert_close(together, gradient, rtol=1e-4, atol=1e-6, msg=name)
+
+
+@pytest.mark.parametrize("kind", ["history", "sage"])
+def test_training_scores_with_the_classifier_of_the_module(data, kind):
+    class Undecided(torch.nn.Module):
+        def forward(self, z_user, z_movie, edge_label_index):
+            return (z_user.sum() + z_movie.sum()) * torch.zeros(edge_label_index.size(1))
+
+    module = history() if kind == "history" else sage_module(20, 30, 0, hidden_channels=8)
+    batch = next(iter(make_loader(data, HISTORY if kind == "history" else [3, 3], batch_size=16)))
+    before = module._scores(batch).logits
+    module.classifier = Undecided()
+    after = module._scores(batch).logits
+    assert not torch.allclose(before, after)
+    if kind == "sage":
+        assert torch.equal(after, torch.zeros_like(after))
 
 
 def gradients(module, batch):
