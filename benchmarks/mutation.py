@@ -35,7 +35,10 @@ TARGETS = {
     "lightning_lp/data/loader.py": ["tests/data/test_loader.py"],
     "lightning_lp/model/messages.py": ["tests/model/test_embed.py", "tests/model/test_history.py"],
     "lightning_lp/model/scores.py": ["tests/model/test_scores.py", "tests/model/test_losses.py"],
-    "lightning_lp/evaluation/ranking.py": ["tests/evaluation/test_ranking.py"],
+    "lightning_lp/evaluation/ranking.py": [
+        "tests/evaluation/test_ranking.py",
+        "tests/evaluation/test_ranking_callback.py",
+    ],
     "lightning_lp/topk.py": ["tests/test_recommend.py", "tests/test_export.py"],
     "lightning_lp/recommend.py": ["tests/test_recommend.py"],
 }

@@ -8,7 +8,7 @@ from torch_geometric.transforms import RandomLinkSplit
 
 from lightning_lp.data.graph import build_graph
 from lightning_lp.data.schema import MOVIE, RATES, REV_RATES, USER
-from lightning_lp.data.split import LinkSplit, _permutation, sample_non_links, split_links
+from lightning_lp.data.split import LinkSplit, _permutation, sample_non_links, split_links, without_messages
 from lightning_lp.data.tables import read_tables
 from lightning_lp.errors import UserError
 from tests.graphs import graphs, make_graph, pairs, random_links
@@ -142,7 +142,7 @@ def test_labels_are_mixed():
 
 
 def test_non_links_are_uniform():
-    links = torch.tensor([[0, 0, 1], [0, 2, 1]])  # leaves (0, 1), (1, 0), (1, 2)
+    links = torch.tensor([[1, 0, 0], [1, 2, 0]])  # in any order; leaves (0, 1), (1, 0), (1, 2)
     rng = np.random.default_rng(0)
     drawn = torch.cat([sample_non_links(links, 2, 3, 1, rng) for _ in range(3000)], dim=1)
     counts = {pair: int((drawn.t() == torch.tensor(pair)).all(dim=1).sum()) for pair in pairs(drawn)}
@@ -189,3 +189,13 @@ def test_nodes_and_features_are_shared_not_copied():
     for graph in (split.train, split.val, split.test):
         assert graph[MOVIE].x.data_ptr() == data[MOVIE].x.data_ptr()
         assert graph[USER].num_nodes == 10
+
+
+def test_without_messages_only_edges_are_gone():
+    val = split_links(make_graph(random_links(60, 60, 1000, seed=0), 60, 60)).val
+    bare = without_messages(val)
+    assert bare.num_edges == 0 < val.num_edges
+    assert bare[USER].num_nodes == val[USER].num_nodes
+    assert bare[MOVIE].x is val[MOVIE].x
+    assert bare[RATES].edge_label_index is val[RATES].edge_label_index
+    assert bare[RATES].edge_label is val[RATES].edge_label
