@@ -1,8 +1,12 @@
 """A stopped run that is continued ends as the one that was never stopped, bit for bit."""
 
 import contextlib
+import os
 import random
+import shlex
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +23,8 @@ FLAGS = ["--trainer.max_epochs=3", "--checkpoint.autosave_steps=3", *QUIET, *SMA
 LACKING = ("train/loss", "train/bce", "train/softmax", "epoch")
 """Means over an epoch that was cut off lack a point."""
 RUN = Path("lightning_logs") / "version_0"
+NAMESPACE = ["unshare", "--mount", "--map-root-user"]
+"""Runs a command with mounts of its own, which end with it."""
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +112,34 @@ def test_a_full_disk_stops_with_one_sentence_and_the_run_goes_on(root, whole, ca
     assert len(error) == 1
     assert "No space left on device" in error[0]
     assert run_script("fit.py", "--resume") == 0
+    assert contents(RUN) == whole
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kibibytes", [200, 360])
+def test_a_real_disk_that_is_full(kibibytes, root, whole, here):
+    """A tmpfs that holds the first checkpoint, and one that holds all but the last; then there is room again."""
+    if subprocess.run([*NAMESPACE, "true"], check=False).returncode != 0:
+        pytest.skip("this system lets no user mount a tmpfs")
+    begin, go_on = (
+        shlex.join([sys.executable, "-m", "tests.killing", *args])
+        for args in ([f"--data.root={root}", *FLAGS], ["--resume"])
+    )
+    script = f"""
+        mount -t tmpfs -o size={kibibytes}k tmpfs lightning_logs || exit 99
+        {begin} 2> error.txt; echo $? > status.txt
+        mount -o remount,size=64m lightning_logs
+        {go_on} && cp -r lightning_logs kept"""
+    Path("lightning_logs").mkdir()
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "MPLBACKEND": "agg"}
+    subprocess.run([*NAMESPACE, "sh", "-c", script], env=environment, check=True)
+    assert Path("status.txt").read_text() == "2\n"
+    errors = Path("error.txt").read_text()
+    assert "Traceback" not in errors
+    (error,) = (line for line in errors.splitlines() if line.startswith("error: "))
+    assert "No space left on device" in error
+    Path("lightning_logs").rmdir()  # of the tmpfs, which is gone
+    Path("kept").rename("lightning_logs")
     assert contents(RUN) == whole
 
 
