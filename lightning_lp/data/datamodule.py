@@ -226,7 +226,7 @@ class MovieLensDataModule(pl.LightningDataModule):
     def embeds_once(self) -> bool:
         """Whether evaluation takes all neighbours and the Trainer's model can embed all nodes once, for every label."""
         module = self.trainer.lightning_module if self.trainer else None
-        return self.hparams["eval_num_neighbors"] is None and hasattr(module, "embeddings")
+        return self.hparams["eval_num_neighbors"] is None and getattr(module, "embeds_all_nodes", None) is True
 
     def val_dataloader(self) -> LinkLoader:
         """Validation links and non-links; messages are the training links."""

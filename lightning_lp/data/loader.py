@@ -29,9 +29,13 @@ class LinkLoader(LinkNeighborLoader):  # type: ignore[misc]
 
     def __iter__(self) -> Iterator[HeteroData]:
         order, start, self._start = self.sampler, self._start, None
-        self._epoch = getattr(order, "epoch", 0)  # Lightning puts another sampler there for --trainer.overfit_batches
-        self._batch = start[1] if start is not None and start[0] == self._epoch else 0
-        order.first_batch = self._batch
+        self._batch = 0
+        if isinstance(order, LinkOrder):  # Lightning puts another sampler there for --trainer.overfit_batches
+            order.advance()
+            self._epoch = order.epoch
+            if start is not None and start[0] == self._epoch:
+                self._batch = start[1]
+            order.first_batch = self._batch
         for batch in super().__iter__():
             yield batch
             self._batch += 1

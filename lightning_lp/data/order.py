@@ -23,7 +23,8 @@ class LinkOrder(DistributedSampler[int]):
     (PyTorch's own ``DistributedSampler`` repeats some, which changes the metrics), and batches are the same for
     any number of processes.
 
-    It derives from ``DistributedSampler`` because Lightning leaves those alone and tells them the epoch.
+    It derives from ``DistributedSampler`` because Lightning leaves those alone and tells them the epoch. Where nobody does
+    (an ordinary loop), each pass over it is the next epoch.
 
     Args:
         num_links: how many links there are.
@@ -58,14 +59,23 @@ class LinkOrder(DistributedSampler[int]):
         )
         self.num_links, self.batch_size, self.sampler = num_links, batch_size, sampler
         self.first_batch = 0
+        self.set_epoch(0)
+
+    def advance(self) -> None:
+        """Moves on to the next epoch, if this one has begun."""
+        if self._has_begun:
+            self.set_epoch(self.epoch + 1)
 
     def set_epoch(self, epoch: int) -> None:
         """Sets the epoch of the order and of the neighbour sampler. Evaluation is the same in every epoch."""
         super().set_epoch(epoch)
+        self._has_begun = False
         if self.shuffle and self.sampler is not None:
             self.sampler.set_epoch(epoch)
 
     def __iter__(self) -> Iterator[int]:
+        self.advance()
+        self._has_begun = True
         order = np.arange(self.num_links, dtype=np.min_scalar_type(self.num_links))
         if self.shuffle:
             np.random.default_rng([self.seed, self.epoch]).shuffle(order)

@@ -46,8 +46,8 @@ class LinkNeighborSampler(NeighborSampler):  # type: ignore[misc]
     Args:
         data: the graph of messages.
         num_neighbors: fan-out of each hop, or a dictionary of them by edge type, as PyG's.
-        edge_type: type of the links to be scored.
-        rev_edge_type: type of their reverse edges.
+        edge_type: type of the links to be scored. Both its ends may be of one node type.
+        rev_edge_type: type of their reverse edges; ``edge_type`` itself where links are undirected. Default: none.
         exclude_seed_links: leave the links of a batch out of its messages (of labelled links the positive ones).
         positives: [2, num_links] links that are never drawn as negatives. Default: those of ``data``.
         seed: seed of every draw.
@@ -61,7 +61,7 @@ class LinkNeighborSampler(NeighborSampler):  # type: ignore[misc]
         num_neighbors: list[int] | dict[EdgeType, list[int]],
         *,
         edge_type: EdgeType,
-        rev_edge_type: EdgeType,
+        rev_edge_type: EdgeType | None = None,
         exclude_seed_links: bool = True,
         positives: Tensor | None = None,
         seed: int = 0,
@@ -81,6 +81,7 @@ class LinkNeighborSampler(NeighborSampler):  # type: ignore[misc]
         for name, key in self.to_edge_type.items():
             csc = _csc(data[key].edge_index, self.num_nodes[key[0]], self.num_nodes[key[-1]])
             self.colptr_dict[name], self.row_dict[name], self.perm[key] = csc
+        self._knows_epoch = False
         self._positives: tuple[Tensor, Tensor] | None = None  # CSC, where it is not that of the messages
         if positives is not None:
             self._positives = _csc(positives, self.num_nodes[edge_type[0]], self.num_nodes[edge_type[-1]])[:2]
@@ -92,6 +93,7 @@ class LinkNeighborSampler(NeighborSampler):  # type: ignore[misc]
     def set_epoch(self, epoch: int) -> None:
         """Makes the draws of this epoch from now on, also in workers that are already running."""
         self._epoch.fill_(epoch)
+        self._knows_epoch = True
 
     def sample_from_edges(
         self, inputs: EdgeSamplerInput, neg_sampling: NegativeSampling | None = None
@@ -107,8 +109,9 @@ class LinkNeighborSampler(NeighborSampler):  # type: ignore[misc]
             [num_labels], None): the links of this process first, then their negatives with label 0.
 
         Raises:
-            ValueError: another kind of negatives is asked for, or every pair is a link already.
+            ValueError: another kind of negatives is asked for, every pair is a link already, or links have times.
         """
+        _refuse_time(inputs.time)
         src, dst, label = inputs.row.numpy(), inputs.col.numpy(), inputs.label
         link_id = inputs.input_id.numpy()
         key = self._key(_NEIGHBORS, kernel.hash_array(link_id))
@@ -122,16 +125,16 @@ class LinkNeighborSampler(NeighborSampler):  # type: ignore[misc]
             src, dst = np.concatenate([src, neg_src]), np.concatenate([dst, neg_dst])
             label = torch.ones(len(link_id)) if label is None else label
             label = torch.cat([label, label.new_zeros(len(neg_src))])
-        seeds = {self.edge_type[0]: src, self.edge_type[-1]: dst}
-        out, local = self._expand(key, seeds, excluded)
-        edge_label_index = torch.from_numpy(np.stack([local[self.edge_type[0]], local[self.edge_type[-1]]]))
+        out, ends = self._expand(key, [(self.edge_type[0], src), (self.edge_type[-1], dst)], excluded)
+        edge_label_index = torch.from_numpy(np.stack(ends))
         out.metadata = (inputs.input_id[mine], edge_label_index, label, None)
         return out
 
     def sample_from_nodes(self, inputs: NodeSamplerInput) -> HeteroSamplerOutput:
         """Samples the neighbourhood of nodes (for ``NeighborLoader``); no messages are left out."""
+        _refuse_time(inputs.time)
         node = inputs.node.numpy()
-        out, _ = self._expand(self._key(_NEIGHBORS, kernel.hash_array(node)), {inputs.input_type: node}, {})
+        out, _ = self._expand(self._key(_NEIGHBORS, kernel.hash_array(node)), [(inputs.input_type, node)], {})
         out.metadata = (inputs.input_id, None)
         return out
 
@@ -147,6 +150,13 @@ class LinkNeighborSampler(NeighborSampler):  # type: ignore[misc]
         weighted = neg_sampling.src_weight is not None or neg_sampling.dst_weight is not None
         if weighted or not neg_sampling.is_binary():
             raise ValueError(f"LinkNeighborSampler draws uniform binary negatives only, got {neg_sampling}")
+        if not self._knows_epoch:
+            self._knows_epoch = True  # told once
+            warnings.warn(
+                "nobody tells the LinkNeighborSampler which epoch it is, so each would draw the same negatives: give the "
+                "loader sampler=LinkOrder(num_links, batch_size, shuffle=True, sampler=...), or call set_epoch",
+                stacklevel=2,
+            )
         colptr, row = (t.numpy() for t in self._positives) if self._positives else self._csc(self.edge_type)
         num_src = self.num_nodes[self.edge_type[0]]
         if len(row) >= num_src * self.num_nodes[self.edge_type[-1]]:
@@ -156,19 +166,22 @@ class LinkNeighborSampler(NeighborSampler):  # type: ignore[misc]
 
     def _positions(self, src: Int, dst: Int) -> dict[EdgeType, Int]:
         """Where links and their reverses stand among the messages."""
-        return {
-            self.edge_type: kernel.positions_of(src, dst, *self._csc(self.edge_type)),
-            self.rev_edge_type: kernel.positions_of(dst, src, *self._csc(self.rev_edge_type)),
-        }
+        positions = {self.edge_type: kernel.positions_of(src, dst, *self._csc(self.edge_type))}
+        if self.rev_edge_type is not None:
+            reverse = kernel.positions_of(dst, src, *self._csc(self.rev_edge_type))
+            forward = positions.get(self.rev_edge_type)
+            positions[self.rev_edge_type] = reverse if forward is None else np.union1d(forward, reverse)
+        return positions
 
     def _expand(
-        self, key: np.int64, seeds: dict[NodeType, Int], excluded: dict[EdgeType, Int]
-    ) -> tuple[HeteroSamplerOutput, dict[NodeType, Int]]:
-        """Samples hop after hop. Returns PyG's output, and the local index of each seed."""
+        self, key: np.int64, seeds: list[tuple[NodeType, Int]], excluded: dict[EdgeType, Int]
+    ) -> tuple[HeteroSamplerOutput, list[Int]]:
+        """Samples hop after hop. Returns PyG's output, and the local indices of each array of seeds."""
         count = dict.fromkeys(self.node_types, 0)  # nodes so far
-        local: dict[NodeType, Int] = {}
-        for node_type, node in seeds.items():
-            local[node_type], count[node_type] = self._number(node_type, node, 0)
+        local: list[Int] = []
+        for node_type, node in seeds:
+            index, count[node_type] = self._number(node_type, node, count[node_type])
+            local.append(index)
         nodes_per_hop = [count.copy()]
         edges_per_hop: list[dict[EdgeType, tuple[Int, Int, Int]]] = []
         fan_out = self.num_neighbors.get_mapped_values(self.edge_types)
@@ -221,6 +234,14 @@ class LinkNeighborSampler(NeighborSampler):  # type: ignore[misc]
             edge=edge,
             num_sampled_nodes={t: [nodes[t] for nodes in nodes_per_hop] for t in self.node_types},
             num_sampled_edges={t: [len(edges[t][0]) for edges in edges_per_hop] for t in self.edge_types},
+        )
+
+
+def _refuse_time(time: Tensor | None) -> None:
+    if time is not None:
+        raise ValueError(
+            "LinkNeighborSampler does not look at times yet, so messages of the future would be among those sampled: "
+            "leave out edge_label_time (input_time) and time_attr, or split the links by time"
         )
 
 

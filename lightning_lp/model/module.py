@@ -54,6 +54,9 @@ class LinkPredictionModule(pl.LightningModule):
         weight_decay: Adam's L2 penalty.
     """
 
+    embeds_all_nodes = True
+    """Tells the data module that evaluation embeds all nodes once: its batches then carry labels alone."""
+
     def __init__(
         self,
         num_users: int,

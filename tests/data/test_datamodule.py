@@ -1,6 +1,8 @@
 from pathlib import Path
 
 import pytest
+import pytorch_lightning as pl
+import torch
 
 from lightning_lp.data.datamodule import MovieLensDataModule
 from lightning_lp.data.schema import RATES, REV_RATES
@@ -34,3 +36,36 @@ def test_titles_are_read_or_not(root):
     assert read.num_terms > 0
     assert (unread.num_terms, unread.max_terms) == (0, 1)
     assert read.num_users == unread.num_users
+
+
+class OwnModule(pl.LightningModule):
+    """A user's model, with a name that ours has too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embeddings = torch.nn.Embedding(40, 2)
+        self.messages: list[int] = []
+
+    def training_step(self, batch, batch_idx):
+        return self.embeddings(batch["user"].node_id).sum()
+
+    def validation_step(self, batch, batch_idx):
+        self.messages.append(batch[REV_RATES].num_edges)
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+def test_an_own_module_is_given_messages_whatever_its_attributes_are_called(root, tmp_path):
+    module = OwnModule()
+    trainer = pl.Trainer(
+        accelerator="cpu",
+        max_epochs=1,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=tmp_path,
+    )
+    trainer.fit(module, datamodule=MovieLensDataModule(root=root))
+    assert min(module.messages) > 0

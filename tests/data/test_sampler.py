@@ -199,6 +199,7 @@ def test_batches_are_the_same_for_any_number_of_workers(data, num_workers):
 def test_batches_are_the_same_on_repeat_and_from_the_middle(data):
     loader = make_loader(data, [5, 3], batch_size=32)
     expected = batches(loader)
+    loader.sampler.set_epoch(0)
     assert_equal(batches(loader), expected)
     fresh = make_loader(data, [5, 3], batch_size=32)
     links = list(fresh.sampler)[5 * 32 : 6 * 32]
@@ -212,6 +213,98 @@ def test_epochs_and_seeds_differ(data):
     for different in (second, other):
         assert pairs(scored_dict(first)[1]) != pairs(scored_dict(different)[1])
         assert not torch.equal(first[0][RATES]["e_id"], different[0][RATES]["e_id"])
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_an_ordinary_loop_draws_other_negatives_in_each_epoch(data, num_workers):
+    loader = make_loader(data, [5, 3], batch_size=32, num_workers=num_workers)
+    passes = [batches(loader) for _ in range(3)]
+    for epoch, found in enumerate(passes):
+        assert_equal(found, batches(make_loader(data, [5, 3], batch_size=32, epoch=epoch)))
+    drawn = [{pair for batch in found for pair in pairs(scored(HeteroData.from_dict(batch))[1])} for found in passes]
+    assert drawn[0] != drawn[1] != drawn[2] != drawn[0]
+
+
+def test_a_loader_that_tells_no_epoch_is_told_so_once(data):
+    loader = LinkNeighborLoader(
+        data,
+        [2],
+        edge_label_index=(RATES, data[RATES].edge_index),
+        neg_sampling=TWO_EACH,
+        neighbor_sampler=make_sampler(data, [2]),
+        batch_size=32,
+        shuffle=True,
+    )
+    with pytest.warns(UserWarning, match="LinkOrder") as caught:
+        assert len(batches(loader)) == 13
+    assert len(caught) == 1
+
+
+def follows(num_nodes: int, num_links: int, seed: int) -> HeteroData:
+    """A graph in which both ends of a link are of one type, with a reverse type."""
+    data = HeteroData()
+    data["person"].node_id = torch.arange(num_nodes)
+    data[FOLLOWS].edge_index = random_links(num_nodes, num_nodes, num_links, seed)
+    data[FOLLOWED].edge_index = data[FOLLOWS].edge_index.flip(0)
+    return data
+
+
+FOLLOWS, FOLLOWED = ("person", "follows", "person"), ("person", "rev_follows", "person")
+
+
+@settings(deadline=None)
+@given(
+    st.integers(3, 12), st.floats(0.1, 0.8), FAN_OUTS, st.sampled_from([FOLLOWED, None, FOLLOWS]), st.integers(0, 9)
+)
+def test_links_whose_ends_share_a_type(num_nodes, density, num_neighbors, reverse, seed):
+    data = follows(num_nodes, max(1, int(density * num_nodes**2)), seed)
+    if reverse == FOLLOWS:  # undirected: both directions are links of the one type
+        del data[FOLLOWED]
+        both = torch.cat([data[FOLLOWS].edge_index, data[FOLLOWS].edge_index.flip(0)], dim=1)
+        data[FOLLOWS].edge_index = both.unique(dim=1)
+    links = data[FOLLOWS].edge_index
+    sampler = LinkNeighborSampler(data, num_neighbors, edge_type=FOLLOWS, rev_edge_type=reverse, seed=seed)
+    loader = LinkNeighborLoader(
+        data,
+        num_neighbors,
+        edge_label_index=(FOLLOWS, links),
+        neg_sampling=TWO_EACH,
+        neighbor_sampler=sampler,
+        sampler=LinkOrder(links.size(1), 4, shuffle=True, sampler=sampler),
+        batch_size=4,
+    )
+    visited = []
+    for batch in loader:
+        node_id = batch["person"].node_id
+        assert node_id.unique().numel() == node_id.numel() == sum(batch["person"].num_sampled_nodes)
+        ends = node_id[batch[FOLLOWS].edge_label_index]
+        is_link = batch[FOLLOWS].edge_label > 0
+        # The pairs that are scored are the links that were asked for, and true non-links.
+        assert torch.equal(ends[:, is_link], links[:, batch[FOLLOWS].input_id])
+        assert pairs(ends[:, ~is_link]).isdisjoint(pairs(links))
+        visited += ends[:, is_link].t().tolist()
+        hidden = {FOLLOWS: pairs(ends[:, is_link])}
+        if reverse is not None:
+            hidden[reverse] = hidden.get(reverse, set()) | pairs(ends[:, is_link].flip(0))
+        for edge_type in data.edge_types:
+            sampled = pairs(node_id[batch[edge_type].edge_index])
+            assert sampled <= pairs(data[edge_type].edge_index) - hidden.get(edge_type, set())
+    assert sorted(visited) == sorted(links.t().tolist())
+
+
+def test_times_are_refused_not_ignored(data):
+    times = {"time_attr": "time", "edge_label_time": data[RATES].time}
+    data[USER].time, data[MOVIE].time = torch.zeros(40, dtype=torch.int64), torch.zeros(50, dtype=torch.int64)
+    loader = LinkNeighborLoader(
+        data,
+        [2],
+        edge_label_index=(RATES, data[RATES].edge_index),
+        neighbor_sampler=make_sampler(data, [2]),
+        batch_size=8,
+        **times,
+    )
+    with pytest.raises(ValueError, match="does not look at times"):
+        next(iter(loader))
 
 
 def scored_dict(found: list[dict]) -> tuple[torch.Tensor, torch.Tensor]:
