@@ -23,8 +23,8 @@ class LinkOrder(DistributedSampler[int]):
     (PyTorch's own ``DistributedSampler`` repeats some, which changes the metrics), and batches are the same for
     any number of processes.
 
-    It derives from ``DistributedSampler`` because Lightning leaves those alone and tells them the epoch. Where nobody does
-    (an ordinary loop), each pass over it is the next epoch.
+    It derives from ``DistributedSampler`` because Lightning leaves those alone and tells them the epoch. Where nobody
+    does (an ordinary loop), each pass over it is the next epoch.
 
     Args:
         num_links: how many links there are.

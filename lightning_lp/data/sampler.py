@@ -153,8 +153,8 @@ class LinkNeighborSampler(NeighborSampler):  # type: ignore[misc]
         if not self._knows_epoch:
             self._knows_epoch = True  # told once
             warnings.warn(
-                "nobody tells the LinkNeighborSampler which epoch it is, so each would draw the same negatives: give the "
-                "loader sampler=LinkOrder(num_links, batch_size, shuffle=True, sampler=...), or call set_epoch",
+                "nobody tells the LinkNeighborSampler which epoch it is, so each would draw the same negatives: give "
+                "the loader sampler=LinkOrder(num_links, batch_size, shuffle=True, sampler=...), or call set_epoch",
                 stacklevel=2,
             )
         colptr, row = (t.numpy() for t in self._positives) if self._positives else self._csc(self.edge_type)

@@ -253,9 +253,7 @@ FOLLOWS, FOLLOWED = ("person", "follows", "person"), ("person", "rev_follows", "
 
 
 @settings(deadline=None)
-@given(
-    st.integers(3, 12), st.floats(0.1, 0.8), FAN_OUTS, st.sampled_from([FOLLOWED, None, FOLLOWS]), st.integers(0, 9)
-)
+@given(st.integers(3, 12), st.floats(0.1, 0.8), FAN_OUTS, st.sampled_from([FOLLOWED, None, FOLLOWS]), st.integers(0, 9))
 def test_links_whose_ends_share_a_type(num_nodes, density, num_neighbors, reverse, seed):
     data = follows(num_nodes, max(1, int(density * num_nodes**2)), seed)
     if reverse == FOLLOWS:  # undirected: both directions are links of the one type
