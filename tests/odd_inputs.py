@@ -346,7 +346,7 @@ def url_in_timestamp(movies: Table, ratings: Table) -> None:
 @oddity
 def mixed_line_endings(movies: Table, ratings: Table) -> Files:
     parts = lines(ratings[:300], end="\r\n"), lines(ratings[300:390]), lines(ratings[390:], end="\r\r\n")
-    return {MOVIES: lines(movies, end="\r\n"), RATINGS: b"".join(parts) + b"\n\n"}
+    return {MOVIES: lines(movies, end="\r\n"), RATINGS: b"".join(parts) + b"\r\n\r\n"}
 
 
 @oddity

@@ -69,6 +69,25 @@ def test_every_case_is_listed(cases):
     assert {path.name for path in cases.iterdir() if path.is_dir()} == READ.keys() | REFUSED.keys()
 
 
+@pytest.mark.parametrize(
+    ("file", "part", "times"),
+    [
+        ("cr_only_line_endings/ratings.csv", b"\r", 441),
+        ("cr_only_line_endings/ratings.csv", b"\n", 0),
+        ("mixed_line_endings/movies.csv", b"\r\n", 49),
+        ("mixed_line_endings/ratings.csv", b"\r\r\n", 51),
+        ("mixed_line_endings/ratings.csv", b"\n", 443),
+        ("bom_before_first_column/movies.csv", b"\xef\xbb\xbfmovieId", 1),
+        ("bom_before_first_column/ratings.csv", b"\xef\xbb\xbfuserId", 1),
+        ("bom_and_index_columns/ratings.csv", b"\xef\xbb\xbf,Unnamed: 0,userId", 1),
+        ("genre_cell_empty/movies.csv", b',""\n', 1),
+        ("genre_cell_empty/movies.csv", b",   \n", 1),
+    ],
+)
+def test_what_a_reader_does_not_show_is_there(cases, file, part, times):
+    assert (cases / file).read_bytes().count(part) == times
+
+
 @pytest.mark.parametrize("name", READ)
 def test_read(cases, name):
     tables = read_tables(cases / name)
