@@ -2,7 +2,7 @@
 # make test   sets up .venv and runs every check and test
 # make coverage  all tests, and which lines of the package none of them runs
 # make quick  the checks and the everyday tests, for every save
-# make reports  the checks of users' reports, where this machine has them: about MINUTES minutes
+# make reports  the checks of users' reports, where ../shared has them: minutes, for each has a time limit and runs alone
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
@@ -23,7 +23,7 @@ quick: check
 	$(TESTS) -m "not slow"
 
 reports: $(VENV)/installed-dev
-	$(TESTS) -m reports tests/test_reports.py
+	$(TESTS) --numprocesses 0 -m reports tests/test_reports.py
 
 coverage: $(VENV)/installed-dev
 	$(TESTS) --cov --cov-report term-missing:skip-covered --cov-fail-under 95
