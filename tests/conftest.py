@@ -14,8 +14,6 @@ from tests.odd_inputs import write_odd_inputs
 torch.set_num_threads(1)
 
 SHARED = Path(os.environ.get("LIGHTNING_LP_SHARED", Path(__file__).parents[2] / "shared"))
-
-
 MOVIELENS = SHARED / "data" / "ml-latest-small"
 CASES = SHARED / "cases"
 
