@@ -2,6 +2,7 @@
 # make test   sets up .venv and runs every check and test
 # make coverage  all tests, and which lines of the package none of them runs
 # make quick  the checks and the everyday tests, for every save
+# make reports  the checks of users' reports, where ../shared has them: minutes, for each has a time limit and runs alone
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
@@ -10,7 +11,7 @@ BIN := $(VENV)/bin
 PIP := $(PYTHON) -m pip --python $(BIN)/python --disable-pip-version-check install --quiet --constraint constraints.txt
 TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
-.PHONY: fit test quick check coverage clean
+.PHONY: fit test quick reports check coverage clean
 
 fit: $(VENV)/installed
 	$(BIN)/python scripts/fit.py $(ARGS)
@@ -20,6 +21,9 @@ test: check
 
 quick: check
 	$(TESTS) -m "not slow"
+
+reports: $(VENV)/installed-dev
+	$(TESTS) --numprocesses 0 -m reports tests/test_reports.py
 
 coverage: $(VENV)/installed-dev
 	$(TESTS) --cov --cov-report term-missing:skip-covered --cov-fail-under 95

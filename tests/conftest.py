@@ -8,24 +8,45 @@ os.environ["JSONARGPARSE_DEPRECATION_WARNINGS"] = "off"  # of a call in pytorch_
 import pytest
 import torch
 
+from lightning_lp.data.synthetic import write_movielens
+from tests.odd_inputs import write_odd_inputs
+
 torch.set_num_threads(1)
 
 SHARED = Path(os.environ.get("LIGHTNING_LP_SHARED", Path(__file__).parents[2] / "shared"))
+MOVIELENS = SHARED / "data" / "ml-latest-small"
+CASES = SHARED / "cases"
 
 
 @pytest.fixture(scope="session")
 def movielens() -> Path:
     """The real ml-latest-small, where this machine has it."""
-    root = SHARED / "data" / "ml-latest-small"
-    if not root.is_dir():
-        pytest.skip(f"needs ml-latest-small in {root}")
-    return root
+    if not MOVIELENS.is_dir():
+        pytest.skip(f"needs ml-latest-small in {MOVIELENS}")
+    return MOVIELENS
 
 
 @pytest.fixture(scope="session")
-def cases() -> Path:
-    """The odd input files, where this machine has them."""
-    root = SHARED / "cases"
-    if not root.is_dir():
-        pytest.skip(f"needs the odd input files in {root}")
+def made_up(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Made-up data with the sizes of ml-latest-small: 610 users, 9,742 movies, 100,836 ratings, 20 genre columns."""
+    root = tmp_path_factory.mktemp("made-up") / "world"
+    write_movielens(root, num_users=610, num_movies=9_742, num_ratings=100_836, seed=1)
     return root
+
+
+@pytest.fixture(scope="session", params=["made_up", *(["movielens"] if MOVIELENS.is_dir() else [])])
+def sized(request: pytest.FixtureRequest) -> Path:
+    """What must hold for any data of these sizes: made-up, and the real ml-latest-small where this machine has it."""
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture(scope="session")
+def odd_inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The odd input files that the tests make themselves."""
+    return write_odd_inputs(tmp_path_factory.mktemp("odd"))
+
+
+@pytest.fixture(scope="session", params=["made_up", *(["shared"] if CASES.is_dir() else [])])
+def cases(request: pytest.FixtureRequest, odd_inputs: Path) -> Path:
+    """The odd input files: those made by the tests, and others of the same names where this machine has them."""
+    return CASES if request.param == "shared" else odd_inputs

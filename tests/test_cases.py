@@ -2,11 +2,15 @@
 
 import math
 
+import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
 from lightning_lp.__main__ import run
+from lightning_lp.callbacks import curves
 from lightning_lp.data.datamodule import MovieLensDataModule
 from lightning_lp.errors import UserError
+from lightning_lp.recommend import Recommender
 from tests.data.test_cases import READ, REFUSED
 from tests.journeys import QUIET, best_checkpoint, fit, results, run_folders
 
@@ -16,11 +20,12 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(autouse=True)
 def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(curves, "curves_figure", lambda *_: Figure(figsize=(1, 1)))  # takes longer than all the rest
 
 
 @pytest.mark.parametrize("name", READ)
-def test_trains(cases, name):
-    cli = fit(cases / name, "--trainer.max_epochs=1")
+def test_trains(odd_inputs, name):
+    cli = fit(odd_inputs / name, "--trainer.max_epochs=1")
     cli.test_best()
     found = results(run_folders()[0])
     users, movies, edges, genres = READ[name]
@@ -29,6 +34,9 @@ def test_trains(cases, name):
     assert cli.model.encoder.movie_lin.in_features == genres
     for part in ("validation", "test"):
         assert all(math.isfinite(value) for value in found[part].values())
+    recommended = pd.concat(Recommender.load(run_folders()[0]).recommend_all(k=movies))
+    assert len(recommended) == users * movies - edges  # all but what each user has rated
+    assert recommended.score.between(0, 1).all()
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -66,8 +74,8 @@ def test_time_is_needed_only_by_splits_by_time(cases, name, splits):
 
 
 @pytest.mark.parametrize(("minimum", "links", "users"), [(3.5, 265, 30), (4.0, 162, 30)])
-def test_minimum_rating(cases, minimum, links, users):
-    cli = fit(cases / "half_star_ratings", f"--data.min_rating={minimum}", "--trainer.max_epochs=1")
+def test_minimum_rating(odd_inputs, minimum, links, users):
+    cli = fit(odd_inputs / "half_star_ratings", f"--data.min_rating={minimum}", "--trainer.max_epochs=1")
     found = results(run_folders()[0])["dataset"]
     assert (found["links"], found["users"]) == (links, users)
     assert found["dropped"] == {"below_min_rating": 420 - links}

@@ -1,9 +1,13 @@
-"""The reference task on the real ml-latest-small: every figure of the tutorial that must come out."""
+"""The reference task: every figure of the tutorial that must come out; sizes on made-up data of the same sizes too."""
 
+import pandas as pd
 import pytest
+import torch
 
 from lightning_lp.data.datamodule import MovieLensDataModule
+from lightning_lp.data.graph import build_graph
 from lightning_lp.data.schema import MOVIE, RATES, REV_RATES
+from lightning_lp.data.tables import read_tables
 
 SETTINGS = {
     "disjoint_train_ratio": 0.3,
@@ -18,8 +22,8 @@ SETTINGS = {
 
 
 @pytest.fixture(scope="module")
-def data(movielens) -> MovieLensDataModule:
-    data = MovieLensDataModule(root=str(movielens), **SETTINGS)
+def data(sized) -> MovieLensDataModule:
+    data = MovieLensDataModule(root=str(sized), **SETTINGS)
     data.setup()
     return data
 
@@ -30,16 +34,25 @@ def test_graph(data):
     assert graph[REV_RATES].num_edges == 100836
     assert graph[MOVIE].x.shape == (9742, 20)
     assert "(no genres listed)" in data.graph.vocabulary
-    assert 9742 - graph[RATES].edge_index[1].unique().numel() == 18
     assert data.tables.rows_read == 100836
     assert data.tables.dropped == {}
 
 
-def test_features_belong_to_their_movie(data):
-    toy_story = data.graph.movies.index_of_text(["1"])[0]
-    assert data.graph.titles[toy_story] == "Toy Story (1995)"
-    genres = {data.graph.vocabulary[i] for i in data.graph.data[MOVIE].x[toy_story].nonzero().flatten()}
+def test_features_belong_to_their_movie(data, sized):
+    movies = pd.read_csv(sized / "movies.csv")
+    index = data.graph.movies.index_of_text(movies.movieId.astype(str).tolist())
+    assert [data.graph.titles[i] for i in index] == movies.title.str.strip().tolist()
+    genres = movies.genres.str.get_dummies("|")[data.graph.vocabulary]
+    assert (data.graph.data[MOVIE].x[index] == torch.from_numpy(genres.to_numpy(copy=True))).all()
+
+
+def test_movies_of_movielens(movielens):
+    graph = build_graph(read_tables(movielens))
+    toy_story = graph.movies.index_of_text(["1"])[0]
+    assert graph.titles[toy_story] == "Toy Story (1995)"
+    genres = {graph.vocabulary[i] for i in graph.data[MOVIE].x[toy_story].nonzero().flatten()}
     assert genres == {"Adventure", "Animation", "Children", "Comedy", "Fantasy"}
+    assert 9742 - graph.data[RATES].edge_index[1].unique().numel() == 18
 
 
 @pytest.mark.parametrize(
@@ -65,8 +78,8 @@ def test_loaders(data):
 
 
 @pytest.mark.parametrize("strategy", ["random", "temporal", "leave_last_out"])
-def test_other_splits_are_whole(movielens, strategy):
-    data = MovieLensDataModule(root=str(movielens), split=strategy)
+def test_other_splits_are_whole(sized, strategy):
+    data = MovieLensDataModule(root=str(sized), split=strategy)
     data.setup()
     parts = [int(graph[RATES].edge_label.sum()) for graph in (data.split.train, data.split.val, data.split.test)]
     assert sum(parts) == 100836

@@ -131,6 +131,12 @@ def test_permutations_of_small_integers_are_those_of_large_ones(num):
     assert small.integers(2**62) == large.integers(2**62)
 
 
+def test_a_split_has_not_changed():
+    """Else old checkpoints would be refused."""
+    split = split_links(make_graph(random_links(60, 60, 1000, seed=0), 60, 60))
+    assert split.fingerprint == "a8bc034ff53e8ae8"
+
+
 def test_the_split_of_movielens_has_not_changed(movielens):
     split = split_links(build_graph(read_tables(movielens)).data, disjoint_train_ratio=0.0)
     assert split.fingerprint == "3940daa40f31b3bb"

@@ -24,14 +24,6 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_sample(tmp_path_factory.mktemp("cache"))
 
 
-@pytest.fixture(scope="module")
-def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """As large as ml-latest-small."""
-    root = tmp_path_factory.mktemp("large") / "world"
-    write_movielens(root, num_users=610, num_movies=9_742, num_ratings=100_836, seed=1)
-    return root
-
-
 # Laws
 
 
@@ -157,9 +149,9 @@ def gini(counts: np.ndarray) -> float:
     return 2 * (ranks * np.sort(counts)).sum() / (len(counts) * counts.sum()) - (len(counts) + 1) / len(counts)
 
 
-def test_popularity_and_activity_are_long_tailed(large: Path):
+def test_popularity_and_activity_are_long_tailed(made_up: Path):
     """ml-latest-small: Gini 0.72 and 0.60, top 1 % 0.16, 1 to 3 ratings 57 %, median user 70, most active 2,698."""
-    movies, ratings = read(large)
+    movies, ratings = read(made_up)
     popularity = ratings.movieId.value_counts().reindex(movies.movieId, fill_value=0).to_numpy()
     activity = ratings.userId.value_counts().to_numpy()
     assert 0.6 < gini(popularity) < 0.8

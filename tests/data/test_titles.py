@@ -46,8 +46,8 @@ def test_odd_titles(title):
     assert len(title_terms([title, title])[1]) == 2
 
 
-def test_numbers_of_real_titles_row_by_row(movielens):
-    titles = pd.read_csv(movielens / "movies.csv").title.tolist()
+def test_numbers_of_many_titles_row_by_row(sized):
+    titles = pd.read_csv(sized / "movies.csv").title.tolist()
     vocabulary, index = title_terms(titles)
     number = {term: i for i, term in enumerate(vocabulary, start=1)}
     for title, row in zip(titles, index.tolist(), strict=True):
