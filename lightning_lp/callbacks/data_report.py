@@ -94,13 +94,13 @@ def data_summary(data: MovieLensDataModule) -> str:
 
 
 def split_rows(split: LinkSplit) -> list[tuple[str, ...]]:
-    """The split as a table with the columns ``SPLIT_COLUMNS``.
+    """The split as a table with the columns ``SPLIT_COLUMNS``, a row for each part that there is.
 
     Cold users and movies are those of a part's links that have no message, so that nothing but their embeddings
     (and genres) speaks for them.
     """
     rows = []
-    for part, graph in (("train", split.train), ("val", split.val), ("test", split.test)):
+    for part, graph in {"train": split.train, **split.held_out}.items():
         store = graph[RATES]
         links = store.edge_label_index[:, store.edge_label > 0]
         num_labels, num_links = store.edge_label.numel(), links.size(1)

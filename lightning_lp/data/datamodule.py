@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.trainer.states import TrainerFn
 from torch_geometric.data import HeteroData
 from torch_geometric.sampler import NegativeSampling
 
@@ -46,8 +47,8 @@ class MovieLensDataModule(pl.LightningDataModule):
         title_terms: whether the words and years of titles are features of movies, beside genres.
         split: how links are held out: ``random``, ``temporal`` (the latest of all) or ``leave_last_out``
             (the last two of each user).
-        num_val: share of the links held out for validation.
-        num_test: share of the links held out for test.
+        num_val: share of the links held out for validation; 0: no validation, and the last epoch is the best.
+        num_test: share of the links held out for test; 0: no test. With both 0 a model learns from every link.
         split_seed: seed of the split, apart from ``--seed_everything``.
         disjoint_train_ratio: share of the training links that are scored and carry no messages. 0: every training
             link does both, which needs ``exclude_seed_links``.
@@ -228,19 +229,27 @@ class MovieLensDataModule(pl.LightningDataModule):
         module = self.trainer.lightning_module if self.trainer else None
         return self.hparams["eval_num_neighbors"] is None and getattr(module, "embeds_all_nodes", None) is True
 
-    def val_dataloader(self) -> LinkLoader:
-        """Validation links and non-links; messages are the training links."""
-        return self._eval_loader(without_messages(self.split.val) if self.embeds_once else self.split.val)
+    def val_dataloader(self) -> LinkLoader | list[LinkLoader]:
+        """Validation links and non-links; messages are the training links. Nothing where ``num_val`` is 0."""
+        return self._part_loader("val", TrainerFn.VALIDATING)
 
-    def test_dataloader(self) -> LinkLoader:
-        """Test links and non-links; messages are the training and validation links."""
-        return self._eval_loader(without_messages(self.split.test) if self.embeds_once else self.split.test)
+    def test_dataloader(self) -> LinkLoader | list[LinkLoader]:
+        """Test links and non-links; messages are the training and validation links. Nothing where ``num_test`` is 0."""
+        return self._part_loader("test", TrainerFn.TESTING)
 
     def predict_dataloader(self) -> LinkLoader:
         """The pairs of ``predict_file``; messages are all links but those being scored."""
         graph = copy(self.graph.data)
         graph[RATES].edge_label_index = torch.from_numpy(np.stack([self.pairs.user, self.pairs.movie]))
         return self._eval_loader(graph)
+
+    def _part_loader(self, part: str, asked_by: TrainerFn) -> LinkLoader | list[LinkLoader]:
+        graph = self.split.held_out.get(part)
+        if graph is not None:
+            return self._eval_loader(without_messages(graph) if self.embeds_once else graph)
+        if self.trainer is not None and self.trainer.state.fn == asked_by:
+            raise UserError(f"--data.num_{part} 0 holds no links out to {asked_by.value} on: give a share, such as 0.1")
+        return []  # a fit without this part
 
     def _eval_loader(self, graph: HeteroData) -> LinkLoader:
         num_labels = int(graph[RATES].edge_label_index.size(1))

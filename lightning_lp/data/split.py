@@ -40,8 +40,8 @@ class LinkSplit:
 
     Attributes:
         train: messages and supervision links of training.
-        val: messages are all training links; labels are held-out links and non-links.
-        test: messages are all training and validation links.
+        val: messages are all training links; labels are held-out links and non-links, none where ``num_val`` is 0.
+        test: messages are all training and validation links; no labels where ``num_test`` is 0.
         train_links: [2, num_train] every training link, as message or as supervision.
         fingerprint: hash of all of the above; equal fingerprints mean equal splits.
     """
@@ -51,6 +51,12 @@ class LinkSplit:
     test: HeteroData
     train_links: Tensor
     fingerprint: str
+
+    @property
+    def held_out(self) -> dict[str, HeteroData]:
+        """The parts that hold labels: ``val`` and ``test``, or one of them, or none."""
+        parts = {"val": self.val, "test": self.test}
+        return {name: graph for name, graph in parts.items() if graph[RATES].edge_label.numel()}
 
 
 def split_links(
@@ -69,8 +75,9 @@ def split_links(
         strategy: ``random``: uniformly over all links. ``temporal``: the latest links of all are the test
             links, those before them the validation links. ``leave_last_out``: the last link of each user is a
             test link, the one before it a validation link; users with fewer than three stay in training.
-        num_val: share of the links held out for validation (not used by ``leave_last_out``).
-        num_test: share of the links held out for test (not used by ``leave_last_out``).
+        num_val: share of the links held out for validation; 0: there is no such part. To ``leave_last_out`` any other
+            share means one link of each user.
+        num_test: the same for test.
         disjoint_train_ratio: share of the training links that are scored and carry no messages. At 0 every
             training link does both, and the sampler has to leave a batch's own links out of its messages.
         neg_sampling_ratio: non-links per link among the validation and test labels.
@@ -82,22 +89,24 @@ def split_links(
     links = data[RATES].edge_index
     rng = np.random.default_rng(seed)
     part = _PARTITIONS[strategy](data, num_val, num_test, rng)
-    for name, size in zip(("training", "validation", "test"), np.bincount(part, minlength=3), strict=True):
-        if size == 0:
+    wanted = {"training": 1.0, "validation": num_val, "test": num_test}
+    for (name, share), size in zip(wanted.items(), np.bincount(part, minlength=3), strict=True):
+        if size == 0 < share:
             raise UserError(
                 f"the {strategy} split of {links.size(1)} links leaves none for {name}: "
-                "give more data, or other --data.num_val and --data.num_test"
+                "give more data, or other --data.num_val and --data.num_test (0: no such part)"
             )
     val, test = (links[:, torch.from_numpy(part == held_out)] for held_out in (_VAL, _TEST))
     history = _with_links(data, links, part == _TRAIN)
     train, supervision = _train_graph(history, disjoint_train_ratio, rng)
 
     num_neg = [int(neg_sampling_ratio * held_out.size(1)) for held_out in (val, test)]
-    if min(num_neg) == 0:
-        raise UserError(
-            f"--data.eval_neg_sampling_ratio {neg_sampling_ratio} of {min(val.size(1), test.size(1))} held-out links "
-            "is no non-link, and links alone cannot be told apart: raise it, or give more data"
-        )
+    for held_out, num in zip((val, test), num_neg, strict=True):
+        if num == 0 < held_out.size(1):
+            raise UserError(
+                f"--data.eval_neg_sampling_ratio {neg_sampling_ratio} of {held_out.size(1)} held-out links "
+                "is no non-link, and links alone cannot be told apart: raise it, or give more data"
+            )
     non_links = sample_non_links(links, data[USER].num_nodes, data[MOVIE].num_nodes, sum(num_neg), rng)
     val_neg, test_neg = non_links[:, : num_neg[0]], non_links[:, num_neg[0] :]
 
@@ -157,15 +166,16 @@ def _temporal(data: HeteroData, num_val: float, num_test: float, rng: np.random.
 
 
 def _leave_last_out(data: HeteroData, num_val: float, num_test: float, rng: np.random.Generator) -> Part:
-    del num_val, num_test
+    held_out = [part for part, share in ((_TEST, num_test), (_VAL, num_val)) if share > 0]
     user = data[RATES].edge_index[0].numpy()
     order = np.lexsort([_permutation(len(user), rng), _time(data), user])
     last = np.append(user[order][1:] != user[order][:-1], True)
     num_links = np.bincount(user, minlength=data[USER].num_nodes)
-    is_test = last & (num_links[user[order]] >= 3)
+    is_next = last & (num_links[user[order]] > len(held_out))
     part = np.full(len(user), _TRAIN)
-    part[order[is_test]] = _TEST
-    part[order[np.append(is_test[1:], False)]] = _VAL
+    for name in held_out:
+        part[order[is_next]] = name
+        is_next = np.append(is_next[1:], False)
     return part
 
 

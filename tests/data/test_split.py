@@ -103,6 +103,29 @@ def test_leave_last_out_takes_the_last_two_of_users_with_three():
     assert {(1, 0), (1, 1)} <= pairs(split.train_links)
 
 
+@given(graphs(min_links=12), STRATEGIES, st.sampled_from([(0, 0), (0, 0.2), (0.2, 0)]), st.integers(0, 9))
+def test_a_share_of_0_is_no_part(data, strategy, shares, seed):
+    num_val, num_test = shares
+    split = try_split(data, strategy, num_val=num_val, num_test=num_test, neg_sampling_ratio=0.5, seed=seed)
+    everything = pairs(data[RATES].edge_index)
+    train, val, test = pairs(split.train_links), pairs(held_out(split.val)), pairs(held_out(split.test))
+    assert (bool(val), bool(test)) == (num_val > 0, num_test > 0)
+    assert list(split.held_out) == ["val"] * bool(val) + ["test"] * bool(test)
+    assert (train | val | test, len(train) + len(val) + len(test)) == (everything, len(everything))
+    assert len(pairs(split.test[RATES].edge_index)) == len(train | val)
+    for graph, part in ((split.val, val), (split.test, test)):
+        assert non_links(graph).size(1) == int(0.5 * len(part))
+
+
+def test_leave_last_out_without_a_part_takes_the_last_of_users_with_two():
+    links = torch.tensor([[0, 0, 0, 0, 1, 1, 2], [0, 1, 2, 3, 0, 1, 4]])
+    data = make_graph(links, 3, 8)
+    data[RATES].time = torch.tensor([40, 10, 30, 20, 1, 2, 5])
+    for left_out, part in (("num_val", "test"), ("num_test", "val")):
+        split = split_links(data, "leave_last_out", disjoint_train_ratio=0.0, **{left_out: 0.0})
+        assert pairs(held_out(split.held_out[part])) == {(0, 0), (1, 1)}
+
+
 def test_sizes_are_those_of_pyg():
     data = make_graph(random_links(40, 50, 777, seed=0), 40, 50)
     theirs = RandomLinkSplit(
@@ -166,7 +189,7 @@ def test_every_non_link_can_be_drawn():
     ("num_links", "settings", "message"),
     [
         (9, {}, "leaves none for validation"),
-        (40, {"num_test": 0.0}, "leaves none for test"),
+        (40, {"num_test": 0.02}, "leaves none for test"),
         (40, {"num_val": 0.8, "num_test": 0.2}, "leaves none for training"),
         (40, {"num_val": 0.8, "num_test": 0.4}, "leave some links for training"),
         (40, {"num_val": -0.1}, "at least 0"),
