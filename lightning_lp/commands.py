@@ -137,12 +137,14 @@ def _history(liked: str, min_rating: float | None) -> tuple[list[str], list[str]
 
     import numpy as np
 
-    from lightning_lp.data.delimited import read_delimited
+    from lightning_lp.data.formats import read_columns
     from lightning_lp.data.layouts import STANDARD
     from lightning_lp.data.values import read_ratings
 
-    names = {"movie": STANDARD.movie} if min_rating is None else {"movie": STANDARD.movie, "rating": STANDARD.rating}
-    file = read_delimited(Path(liked), names, required=frozenset(names), typed=False, renamable=False)
+    names = (
+        {"movie": STANDARD.movie} if min_rating is None else {"movie": STANDARD.movie, "rating": str(STANDARD.rating)}
+    )
+    file = read_columns(Path(liked), names, required=frozenset(names), typed=False, options={})
     seen = file.texts("movie").tolist()
     if min_rating is None:
         return seen, seen

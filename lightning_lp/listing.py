@@ -76,7 +76,7 @@ def _write_parquet(path: Path, chunks: Iterable[pd.DataFrame]) -> int:
                 types = {"i": pa.int64(), "f": pa.float32()}
                 schema = pa.schema([(name, types.get(kind.kind, pa.string())) for name, kind in chunk.dtypes.items()])
                 writer = pq.ParquetWriter(path, schema)
-            writer.write_table(pa.Table.from_pandas(chunk, schema=writer.schema, preserve_index=False))
+            writer.write_table(pa.Table.from_pandas(chunk, schema=writer.schema, nthreads=1, preserve_index=False))
             rows += len(chunk)
     finally:
         if writer is not None:

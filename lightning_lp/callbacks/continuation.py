@@ -14,7 +14,7 @@ from lightning_lp.data.datamodule import data_of
 from lightning_lp.errors import UserError
 
 KEY = "continuation"
-_FREE = {"root", "cache_dir", "num_workers", "eval_batch_size", "predict_file"}
+_FREE = {"root", "cache_dir", "movies_file", "ratings_file", "num_workers", "eval_batch_size", "predict_file"}
 """Settings of the data that may change: no batch of training depends on them."""
 
 

@@ -75,7 +75,7 @@ def _report(data: MovieLensDataModule) -> tuple[str, str, list[tuple[str, ...]]]
 
 
 def data_summary(data: MovieLensDataModule) -> str:
-    """What was read from where, and for each of the files how many rows were kept and left out, and why."""
+    """What was read from where; for each of the files how many rows were kept and left out, and why; and notes."""
     graph, tables = data.graph, data.tables
     lines = [
         f"{data.dataset_name}: {len(graph.users):,} users, {len(graph.movies):,} movies, "
@@ -85,12 +85,14 @@ def data_summary(data: MovieLensDataModule) -> str:
         ("rating rows", tables.rows_read, tables.dropped | data.below_min_rating),
         ("movie rows", tables.movie_rows_read, tables.movies_dropped),
     ):
+        if not read:
+            continue
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in dropped.items())
         left_out = sum(dropped.values())
         lines.append(
             f"{read:,} {rows} read: {read - left_out:,} kept, {left_out:,} left out" + f" ({reasons})" * bool(reasons)
         )
-    return "\n".join(lines)
+    return "\n".join([*lines, *(f"note: {note}" for note in tables.notes)])
 
 
 def split_rows(split: LinkSplit) -> list[tuple[str, ...]]:

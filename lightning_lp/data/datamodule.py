@@ -15,7 +15,7 @@ from torch_geometric.sampler import NegativeSampling
 
 from lightning_lp.data.graph import RatingGraph, build_graph
 from lightning_lp.data.loader import LinkLoader, link_loader
-from lightning_lp.data.schema import MOVIE, RATES, REV_RATES, Columns
+from lightning_lp.data.schema import MOVIE, RATES, REV_RATES, Columns, Reading, UnknownMovies
 from lightning_lp.data.settings import check_settings
 from lightning_lp.data.source import locate
 from lightning_lp.data.split import LinkSplit, Strategy, split_links, without_messages
@@ -29,20 +29,29 @@ _MIN_BATCHES = 8
 
 
 class MovieLensDataModule(pl.LightningDataModule):
-    """MovieLens-style data: from two CSV files to mini-batches.
+    """MovieLens-style data: from two tables to mini-batches.
 
     Without ``root`` and ``dataset``, ml-latest-small is fetched; without a network, a synthetic sample stands in.
 
     Args:
-        root: folder with ``movies.csv`` and ``ratings.csv``.
+        root: folder with ``movies.csv`` and ``ratings.csv``; their bytes may be packed (``.csv.gz``, ``.csv.zst``) or
+            Parquet (``.parquet``).
         dataset: public archive to fetch instead: ml-latest-small, ml-100k, ml-1m, ml-25m or ml-32m.
         cache_dir: where archives are kept. Default: ``$LIGHTNING_LP_CACHE``, else ``~/.cache/lightning_lp``.
+        movies_file: another name or path of the movies' file; null: train on the ratings alone.
+        ratings_file: another name or path of the ratings' file.
         user_column: name of the column with the user's id.
         movie_column: name of the column with the movie's id, in both files.
-        rating_column: name of the column with the rating.
-        time_column: name of the column with the rating's time.
-        title_column: name of the column with the movie's title.
-        genres_column: name of the column with the movie's genres, separated by ``|``.
+        movie_id_column: its name in the movies' file, where that is another. Default: ``movie_column``.
+        rating_column: name of the column with the rating; null ignores it.
+        time_column: name of the column with the rating's time; null ignores it.
+        title_column: name of the column with the movie's title; null ignores it.
+        genres_column: name of the column with the movie's genres; null ignores it.
+        genres_separator: what stands between the genres of a movie. Lists and JSON are read without it.
+        unknown_movies: rated movies that the movies' file lacks: ``refuse`` them if more than 1 % of the ratings are
+            theirs, ``drop`` their ratings, or ``keep`` them without title and genres.
+        text_ids: keep all ids as text, as written. By default whole numbers (``3`` or ``3.0``, but not ``007``) are
+            numbers if all ids are.
         min_rating: lower ratings are no links, only seen. Default: every rating is a link.
         title_terms: whether the words and years of titles are features of movies, beside genres.
         split: how links are held out: ``random``, ``temporal`` (the latest of all) or ``leave_last_out``
@@ -73,12 +82,18 @@ class MovieLensDataModule(pl.LightningDataModule):
         root: str | None = None,
         dataset: str | None = None,
         cache_dir: str | None = None,
+        movies_file: str | None = Reading.movies_file,
+        ratings_file: str = Reading.ratings_file,
         user_column: str = Columns.user,
         movie_column: str = Columns.movie,
-        rating_column: str = Columns.rating,
-        time_column: str = Columns.time,
-        title_column: str = Columns.title,
-        genres_column: str = Columns.genres,
+        movie_id_column: str | None = None,
+        rating_column: str | None = Columns.rating,
+        time_column: str | None = Columns.time,
+        title_column: str | None = Columns.title,
+        genres_column: str | None = Columns.genres,
+        genres_separator: str = Reading.genres_separator,
+        unknown_movies: UnknownMovies = "refuse",
+        text_ids: bool = False,
         min_rating: float | None = None,
         title_terms: bool = True,
         split: Strategy = "random",
@@ -110,6 +125,15 @@ class MovieLensDataModule(pl.LightningDataModule):
             title=title_column,
             genres=genres_column,
         )
+        self.reading = Reading(
+            movies_file=movies_file,
+            ratings_file=ratings_file,
+            movie_id_column=movie_id_column,
+            genres_separator=genres_separator,
+            unknown_movies=unknown_movies,
+            text_ids=text_ids,
+            needs_ratings=min_rating is not None,
+        )
         self.tables: Tables
         self.graph: RatingGraph
         self.split: LinkSplit
@@ -130,7 +154,7 @@ class MovieLensDataModule(pl.LightningDataModule):
         """Reads the tables, builds the graph and splits it, once; further calls change nothing."""
         if not self._is_set_up:
             hparams, start = self.hparams, time.perf_counter()
-            self.tables = read_tables(self.root, self.columns)
+            self.tables = read_tables(self.root, self.columns, self.reading)
             if hparams["split"] != "random" and self.tables.time_problem is not None:
                 raise UserError(
                     f"--data.split {hparams['split']} needs the time of ratings: {self.tables.time_problem}"

@@ -1,23 +1,31 @@
 """External ids and node indices: the one mapping between them, and what counts as an id."""
 
+import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from decimal import Decimal
 from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 
-from lightning_lp.data.delimited import NUMBER, DelimitedTable
+from lightning_lp.data.cells import NUMBER, WHOLE, WORDS, loosely
+from lightning_lp.data.raw_table import Codes, RawTable, smallest
 from lightning_lp.errors import UserError
 
 Index = npt.NDArray[np.integer[Any]]
 _Integer = TypeVar("_Integer", bound=np.integer[Any])
 
 _INT64 = range(-(2**63), 2**63)
+_FRACTION = re.compile(r"-?\d*\.\d*[1-9]\d*", re.ASCII)
+_MAX_FRACTIONS = 0.1
+"""Share of the distinct ids: fewer with a fraction among whole numbers are slips, more are ids such as ``1.10``."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,8 +35,7 @@ class IdMap:
     The order of the nodes is that of the sorted ids: it depends on nothing else.
 
     Attributes:
-        ids: sorted and distinct, shape ``[len]``: int64, or object of ``str`` for ids that are text or do
-            not fit 64 bits.
+        ids: sorted and distinct, shape ``[len]``: int64, or object of ``str`` for ids that are text.
     """
 
     ids: npt.NDArray[Any]
@@ -56,11 +63,11 @@ class IdMap:
         return found
 
     def index_of_text(self, texts: Iterable[str]) -> npt.NDArray[np.int64]:
-        """As :meth:`index`, for ids as a user types them: ``"3"`` and ``"3.0"`` are one whole number."""
+        """As :meth:`index`, for ids as a user types them: where ids are numbers, ``"3"`` and ``"3.0"`` are one."""
         codes, distinct = pd.factorize(np.array(list(texts), dtype=object))
         stripped: list[Any] = [str(text).strip() for text in distinct]
         if self.ids.dtype == np.int64:
-            stripped = [_whole_number(text) for text in stripped]
+            stripped = [int(text.removesuffix(".0")) if WHOLE.fullmatch(text) else None for text in stripped]
         known = {value: index for index, value in enumerate(self.ids.tolist())}
         return per_row(np.array([known.get(value, -1) for value in stripped], dtype=np.int64), codes)
 
@@ -78,32 +85,55 @@ class IdMap:
         return pd.Index(self.ids)
 
 
-def read_ids(tables: Sequence[DelimitedTable], column: str) -> list[tuple[IdMap, Index]]:
+def read_ids(tables: Sequence[RawTable], column: str, *, as_text: bool = False) -> list[tuple[IdMap, Index]]:
     """The ids in a column, read by one rule in all the tables that hold it.
 
-    Blank cells are missing. If every other cell is a whole number (``3``, ``3.0``, ``1e3``) the ids are
-    int64; if some do not fit 64 bits, their decimal text. If any cell is not a number, all ids are text,
-    stripped and otherwise as written.
+    Ids are whole numbers, int64, if every cell is one as it is printed (``3``; ``3.0`` is the same). Otherwise they
+    are text, stripped and as written: ``007``, ``+49``, ``1e3``, ``1.10``, more than 64 bits hold. ``MARKS`` are
+    missing and, where every other cell is a number, ``WORDS``, too.
+
+    Args:
+        tables: the tables.
+        column: the column.
+        as_text: take all ids as text.
 
     Returns:
         For each table its distinct ids and, for each row, the index of its id (-1: missing), in the smallest
         integers that hold it.
 
     Raises:
-        UserError: all cells are numbers, but not all are whole.
+        UserError: all cells are whole numbers but a few, which have a fraction.
     """
-    if not any(table.is_text(column) for table in tables):
-        return [_factorize(*table.numbers(column)) for table in tables]
     distinct = [table.distinct(column) for table in tables]
-    ids: list[list[Any]] = [texts for texts, _ in distinct]
-    if all(NUMBER.fullmatch(text) for texts in ids for text in texts):
-        ids = [
-            [_whole_cell(table, column, text, codes, code) for code, text in enumerate(texts)]
-            for table, (texts, codes) in zip(tables, distinct, strict=True)
-        ]
-        if not all(value in _INT64 for values in ids for value in values):
-            ids = [[str(value) for value in values] for values in ids]
-    return [_index_rows(values, codes) for values, (_, codes) in zip(ids, distinct, strict=True)]
+    texts = pa.concat_arrays([texts for texts, _ in distinct])
+    texts = texts.filter(pc.invert(pc.is_in(texts, pa.array(WORDS))))
+    are_numbers = bool(pc.all(_match(texts, NUMBER), min_count=0).as_py())
+    if are_numbers:
+        distinct = [_without_words(*of_table) for of_table in distinct]
+    if are_numbers and not as_text:
+        _check_fractions(tables, column, distinct, texts)
+        with suppress(pa.ArrowInvalid):  # some are not whole, or 64 bits do not hold them
+            return [_index_rows(_whole_numbers(of_table), codes) for of_table, codes in distinct]
+    return [_index_rows(np.array(of_table.to_pylist(), dtype=object), codes) for of_table, codes in distinct]
+
+
+def id_notes(name: str, ids: IdMap) -> list[str]:
+    """What a user should know of ids that are text.
+
+    Args:
+        name: the column's name in the file.
+        ids: its ids.
+    """
+    if ids.ids.dtype != object:
+        return []
+    notes = []
+    if words := sorted(set(WORDS).intersection(ids.ids)):
+        notes.append(f"column {name} holds text, so that {' and '.join(map(repr, words))} count as ids")
+    alike = [bare for bare, count in Counter(map(loosely, ids.ids)).items() if count > 1]
+    if alike:
+        some = [text for text in ids.ids if loosely(text) == alike[0]]
+        notes.append(f"column {name}: {' and '.join(map(repr, some[:2]))} are two ids, for ids are text as written")
+    return notes
 
 
 def _plain(value: object) -> int | str:
@@ -121,37 +151,47 @@ def _sorted_ids(values: Iterable[int | str]) -> npt.NDArray[Any]:
     return np.array(sorted({str(value) for value in distinct}), dtype=object)
 
 
-def _whole_number(text: str) -> int | None:
-    if not NUMBER.fullmatch(text):
-        return None
-    number = Decimal(text)
-    return int(number) if number == number.to_integral_value() else None
+def _match(texts: Any, pattern: re.Pattern[str]) -> Any:
+    """Which texts of an array the pattern matches in full."""
+    return pc.match_substring_regex(texts, rf"\A(?:{pattern.pattern})\z")
 
 
-def _whole_cell(table: DelimitedTable, column: str, text: str, codes: npt.NDArray[np.int64], code: int) -> int:
-    number = _whole_number(text)
-    if number is None:
-        place = table.place(int(np.argmax(codes == code)), column)
-        raise UserError(f"{place}: {text!r} found, whole number wanted: correct the id.")
-    return number
+def _without_words(texts: Any, codes: Codes) -> tuple[Any, Codes]:
+    """The distinct texts without those that stand for a missing number."""
+    kept = texts.filter(pc.invert(pc.is_in(texts, pa.array(WORDS))))
+    if len(kept) == len(texts):
+        return texts, codes
+    return kept, per_row(pc.index_in(texts, kept).fill_null(-1).to_numpy().astype(codes.dtype), codes)
 
 
-def _factorize(values: npt.NDArray[np.int64], missing: npt.NDArray[np.bool_]) -> tuple[IdMap, Index]:
-    codes, ids = pd.factorize(values[~missing] if missing.any() else values, sort=True)
-    index = np.full(len(values), -1, dtype=_smallest(len(ids)))
-    index[~missing] = codes
-    return IdMap(ids), index
+def _whole_numbers(texts: Any) -> npt.NDArray[np.int64]:
+    """Whole numbers from their texts, or ``ArrowInvalid`` if one would not come out as it went in."""
+    if not pc.all(_match(texts, WHOLE), min_count=0).as_py():
+        raise pa.ArrowInvalid
+    numbers: npt.NDArray[np.int64] = pc.replace_substring_regex(texts, r"\.0\z", "").cast(pa.int64()).to_numpy()
+    return numbers
 
 
-def _index_rows(values: list[Any], codes: npt.NDArray[np.int64]) -> tuple[IdMap, Index]:
-    ids = IdMap(_sorted_ids(values))
-    index = ids.index(np.array(values, dtype=ids.ids.dtype))
-    return ids, per_row(index.astype(_smallest(len(ids))), codes)
+def _check_fractions(
+    tables: Sequence[RawTable], column: str, distinct: Sequence[tuple[Any, Codes]], texts: Any
+) -> None:
+    """Refuses a few ids with a fraction among whole numbers: slips, which are never cut to whole numbers."""
+    odd = texts.filter(pc.invert(_match(texts, WHOLE)))
+    if not 0 < len(odd) < _MAX_FRACTIONS * len(texts) or not pc.all(_match(odd, _FRACTION)).as_py():
+        return
+    for table, (of_table, codes) in zip(tables, distinct, strict=True):
+        is_odd = np.append(pc.is_in(of_table, odd).to_numpy(zero_copy_only=False), False)[codes]
+        if is_odd.any():
+            row = int(is_odd.argmax())
+            raise UserError(
+                f"{table.place(row, column)}: {table.text(row, column).strip()!r} found, whole number wanted, as "
+                "nearly all others are: correct the id, or take all as text with --data.text_ids true."
+            )
 
 
-def _smallest(num_ids: int) -> np.dtype[Any]:
-    """The smallest signed integers that count so far."""
-    return np.min_scalar_type(-num_ids - 1)
+def _index_rows(values: npt.NDArray[Any], codes: Codes) -> tuple[IdMap, Index]:
+    ids, index = np.unique(values, return_inverse=True)
+    return IdMap(ids), per_row(index.astype(smallest(len(ids))), codes)
 
 
 def per_row(values: npt.NDArray[_Integer], codes: Index) -> npt.NDArray[_Integer]:

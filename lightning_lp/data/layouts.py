@@ -1,17 +1,26 @@
-"""The layouts in which MovieLens has been published, each read as the same two raw tables."""
+"""Which two files a folder holds, by their names, in the layouts in which MovieLens has been published."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
-from lightning_lp.data.delimited import DelimitedTable, read_delimited
+from lightning_lp.data.formats import SUFFIXES, read_columns
+from lightning_lp.data.header import COLUMN_OPTIONS
+from lightning_lp.data.raw_table import RawTable
 from lightning_lp.data.records import CSV, Dialect
-from lightning_lp.data.schema import MOVIES_FILE, RATINGS_FILE, Columns
+from lightning_lp.data.schema import MOVIES_FILE, RATINGS_FILE, Columns, Reading
 from lightning_lp.errors import UserError
 
 STANDARD = Columns()
 """MovieLens' own names."""
+DEFAULT = Reading()
+
+_MAX_LISTED = 10
+_MOVIE_OPTIONS = "--data.movie_column, or for this file alone with --data.movie_id_column"
 
 
 @dataclass(frozen=True)
@@ -19,14 +28,14 @@ class Layout:
     """Two files and how each is written.
 
     Attributes:
-        movies: name of the movies' file.
-        ratings: name of the ratings' file.
+        movies: name of the movies' file, or its path; None: there is none.
+        ratings: name of the ratings' file, or its path.
         movies_dialect: how the movies' file is written.
         ratings_dialect: how the ratings' file is written.
         genres: name of the file that names the 0/1 genre flags at the end of each movie's row.
     """
 
-    movies: str
+    movies: str | None
     ratings: str
     movies_dialect: Dialect
     ratings_dialect: Dialect
@@ -53,8 +62,8 @@ ML_100K = Layout(
 )
 
 
-def find_layout(root: Path) -> Layout:
-    """The layout that a folder holds; CSV files win over the older layouts.
+def find_layout(root: Path, reading: Reading = DEFAULT) -> Layout:
+    """The layout that a folder holds; files with headers win over the older layouts.
 
     Raises:
         UserError: there is no such folder, or it holds no layout whole.
@@ -64,64 +73,115 @@ def find_layout(root: Path) -> Layout:
         raise UserError(
             f"{root} {found}: a folder with {MOVIES_FILE} and {RATINGS_FILE} is wanted; name it with --data.root."
         )
-    absent = [name for name in (MOVIES_FILE, RATINGS_FILE) if not (root / name).exists()]
-    if not absent:
-        return ML_CSV
-    for layout in (ML_1M, ML_100K):
-        files = [layout.movies, layout.ratings, *([layout.genres] if layout.genres else [])]
-        if len(absent) == 2 and all((root / name).exists() for name in files):
+    movies = reading.movies_file and _find(root, reading.movies_file)
+    ratings = _find(root, reading.ratings_file)
+    if ratings and (movies or reading.movies_file is None):
+        return replace(ML_CSV, movies=movies, ratings=ratings)
+    for layout in (ML_1M, ML_100K) if not (movies or ratings) and reading.ratings_file == RATINGS_FILE else ():
+        if reading.movies_file is None:
+            layout = replace(layout, movies=None, genres=None)
+        files = [name for name in (layout.movies, layout.ratings, layout.genres) if name is not None]
+        if reading.movies_file in (None, MOVIES_FILE) and all((root / name).exists() for name in files):
             return layout
-    paths = " and ".join(str(root / name) for name in absent)
-    raise UserError(f"{paths} not found: put the file there, or name another folder with --data.root.")
+    absent = {
+        "movies": reading.movies_file if not movies else None,
+        "ratings": None if ratings else reading.ratings_file,
+    }
+    raise UserError(_missing(root, {kind: name for kind, name in absent.items() if name is not None}))
 
 
-def read_layout(root: Path, columns: Columns) -> tuple[DelimitedTable, DelimitedTable]:
+def _find(root: Path, name: str) -> str | None:
+    """The file that a name stands for: its name in the folder, or a path; None if there is none."""
+    if name in (MOVIES_FILE, RATINGS_FILE):
+        names = (name.removesuffix(SUFFIXES[0]) + suffix for suffix in SUFFIXES)
+        return next((one for one in names if (root / one).exists()), None)
+    path = Path(name).expanduser()
+    if (root / path).exists():
+        return str(path)
+    return str(path.absolute()) if path.exists() else None
+
+
+def _missing(root: Path, absent: Mapping[str, str]) -> str:
+    """Which files are not there, which others are, and the ways out."""
+    known = {_find(root, name) for name in (MOVIES_FILE, RATINGS_FILE)}
+    others = sorted({path.name for path in root.iterdir() if path.name.lower().endswith(SUFFIXES)} - known)
+    ways = ["put the file there"]
+    if others:
+        listed = ", ".join(others[:_MAX_LISTED]) + ", ..." * (len(others) > _MAX_LISTED)
+        options = " and ".join(f"--data.{kind}_file NAME" for kind in absent)
+        ways.append(f"name another with {options} (the folder holds {listed})")
+    if "movies" in absent:
+        ways.append("train on the ratings alone with --data.movies_file null")
+    paths = " and ".join(str(root / name) for name in absent.values())
+    return f"{paths} not found: {', '.join(ways)}, or name another folder with --data.root."
+
+
+def read_layout(
+    root: Path, columns: Columns = STANDARD, reading: Reading = DEFAULT
+) -> tuple[RawTable | None, RawTable]:
     """Read the movies and the ratings of a folder.
 
     Args:
         root: the folder.
         columns: names of the columns, where the files themselves name them.
+        reading: which files, and the name of the movie's id in the first.
 
     Returns:
-        The movies (``movie`` and, where the file has them, ``title`` and ``genres``) and the ratings
-        (``user``, ``movie`` and, where the file has them, ``rating`` and ``time``).
+        The movies (``movie`` and, where the file has them, ``title`` and ``genres``), if there is such a file, and
+        the ratings (``user``, ``movie`` and, where the file has them, ``rating`` and ``time``).
 
     Raises:
         UserError: there is no such folder, it lacks a file, or a file cannot be read.
     """
-    layout = find_layout(root)
-    if layout.genres is None:
-        movies = _read(root / layout.movies, layout.movies_dialect, ("movie", "title", "genres"), columns)
-    else:
-        movies = _read_flagged(root / layout.movies, layout.movies_dialect, root / layout.genres)
-    ratings = _read(root / layout.ratings, layout.ratings_dialect, ("user", "movie", "rating", "time"), columns)
-    if layout is not ML_CSV or columns.movie in (movies.names["movie"], ratings.names["movie"]):
-        return movies, ratings
-    raise UserError(
-        f"{movies.path} and {ratings.path} line 1: no column {columns.movie} (found: {', '.join(movies.found)}; "
-        f"{', '.join(ratings.found)}). Give the right name with --data.movie_column."
-    )
-
-
-def _read(path: Path, dialect: Dialect, wanted: tuple[str, ...], columns: Columns) -> DelimitedTable:
-    if dialect.header:
-        columns = STANDARD
-    names = {column: getattr(columns, column) for column in wanted}
-    # Whoever names a column means it to be read: only the standard names may be absent.
-    renamed = {column for column in wanted if names[column] != getattr(STANDARD, column)}
-    required = frozenset({"user", "movie"}.intersection(wanted) | renamed)
+    layout = find_layout(root, reading)
+    if layout.ratings_dialect.header:
+        unread: dict[str, Any] = {column: None for column, name in vars(columns).items() if name is None}
+        columns, reading = replace(STANDARD, **unread), replace(reading, movie_id_column=None)
+    rated, described = _named(columns, "user", "movie", "rating", "time"), _named(columns, "movie", "title", "genres")
+    ratings_path = root / layout.ratings
+    if layout.movies is None:
+        return None, _read(ratings_path, layout.ratings_dialect, rated)
     # The movie's column may be renamed in one of the files only.
-    return read_delimited(path, names, required=required, fallback={"movie": STANDARD.movie}, dialect=dialect)
+    fallback = {"movie": STANDARD.movie} if reading.movie_id_column is None else {}
+    described["movie"] = reading.movie_id_column or columns.movie
+    if layout.genres is None:
+        movies = _read(root / layout.movies, layout.movies_dialect, described, fallback)
+    else:
+        movies = _read_flagged(root / layout.movies, layout.movies_dialect, root / layout.genres, described)
+    ratings = _read(ratings_path, layout.ratings_dialect, rated, fallback)
+    if fallback and columns.movie not in (movies.names["movie"], ratings.names["movie"]):
+        raise UserError(
+            f"{movies.path} and {ratings.path} line 1: no column {columns.movie} (found: {', '.join(movies.found)}; "
+            f"{', '.join(ratings.found)}). Give the right name with --data.movie_column."
+        )
+    return movies, ratings
 
 
-def _read_flagged(path: Path, dialect: Dialect, genres_path: Path) -> DelimitedTable:
+def _named(columns: Columns, *wanted: str) -> dict[str, str]:
+    """The names of those columns that are to be read."""
+    return {column: name for column in wanted if (name := getattr(columns, column)) is not None}
+
+
+def _read(
+    path: Path, dialect: Dialect, names: Mapping[str, str], fallback: Mapping[str, str] = MappingProxyType({})
+) -> RawTable:
+    # Whoever names a column means it to be read: only the standard names may be absent.
+    renamed = {column for column, name in names.items() if name != getattr(STANDARD, column)}
+    required = frozenset({"user", "movie"}.intersection(names) | renamed)
+    options = COLUMN_OPTIONS if "user" in names else {**COLUMN_OPTIONS, "movie": _MOVIE_OPTIONS}
+    return read_columns(path, names, required=required, fallback=fallback, dialect=dialect, options=options)
+
+
+def _read_flagged(path: Path, dialect: Dialect, genres_path: Path, wanted: Mapping[str, str]) -> RawTable:
     """Movies whose genres are 0/1 flags, one column per line of the genres' file."""
     genre_dialect = replace(dialect, header=("genre", "number"))
-    genres = read_delimited(genres_path, {"genre": "genre"}, dialect=genre_dialect).texts("genre")
+    genres = read_columns(genres_path, {"genre": "genre"}, dialect=genre_dialect).texts("genre")
     if not len(genres):
         raise UserError(f"{genres_path} is empty: get the file again.")
     header = (*(dialect.header or ()), *genres)
-    names = {"movie": "movieId", "title": "title"} | {genre: genre for genre in genres}
-    movies = read_delimited(path, names, dialect=replace(dialect, header=header))
+    names = {column: name for column, name in wanted.items() if column != "genres"}
+    movies = read_columns(path, names | {genre: genre for genre in genres}, dialect=replace(dialect, header=header))
+    if "genres" not in wanted:
+        return movies
     flags = np.stack([movies.texts(genre) == "1" for genre in genres], axis=1)
     return movies.with_texts("genres", ["|".join(genres[row]) for row in flags])

@@ -7,31 +7,35 @@ import csv
 import io
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
+from lightning_lp.data.compressed import read_unpacked
 from lightning_lp.errors import UserError
 
+_BACKSLASH = ', or put a backslash before each in all of the file (\\")'
 _UNIT_SEPARATOR = "\x1f"
 
 
 @dataclass(frozen=True)
 class Dialect:
-    """How a file is written.
+    r"""How a file is written.
 
     Attributes:
         separator: what stands between two fields, one character or more.
         header: names of the columns of a file that has no header row. Default: line 1 names them.
         encodings: tried in this order.
         quoted: whether double quotes may enclose a field.
+        escaped: whether a quote in such a field is written ``\"``, as MySQL does, and not ``""``.
     """
 
     separator: str = ","
     header: tuple[str, ...] | None = None
     encodings: tuple[str, ...] = ("utf-8",)
     quoted: bool = True
+    escaped: bool = False
 
     @property
     def delimiter(self) -> str:
@@ -66,19 +70,12 @@ class Source:
 
 
 def open_source(path: Path, dialect: Dialect) -> Source:
-    """Read a file's bytes.
+    """Read a file's bytes, unpacked.
 
     Raises:
-        UserError: the file is missing, unreadable or not text in one of the dialect's encodings.
+        UserError: the file is missing, unreadable, damaged or not text in one of the dialect's encodings.
     """
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise UserError(f"{path} not found: name another file, or put it there.") from None
-    except IsADirectoryError:
-        raise UserError(f"{path} is a folder, but a file is wanted.") from None
-    except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror}): change its permissions.") from None
+    data = read_unpacked(path)
     if not data.isascii():
         data = _as_utf8(path, data, dialect.encodings)
     if b"\0" in data:
@@ -86,7 +83,8 @@ def open_source(path: Path, dialect: Dialect) -> Source:
         raise UserError(f"{path} line {line}: NUL byte found, text wanted: get the file again.")
     if len(dialect.separator) > 1:
         data = data.replace(dialect.separator.encode(), dialect.delimiter.encode())
-    return Source(path, dialect, data)
+    source = Source(path, dialect, data)
+    return _unescaped(source) if dialect.escaped else source
 
 
 def _as_utf8(path: Path, data: bytes, encodings: tuple[str, ...]) -> bytes:
@@ -101,6 +99,17 @@ def _as_utf8(path: Path, data: bytes, encodings: tuple[str, ...]) -> bytes:
         f"{path} line {_line_at(data, position)}: byte 0x{data[position]:02x} is not UTF-8: "
         "save the file as UTF-8 text."
     )
+
+
+def _unescaped(source: Source) -> Source:
+    """The source with the quotes and backslashes that a backslash escapes in quoted fields as the standard has them."""
+    ends = re.escape(source.dialect.delimiter.encode() + b"\r\n")
+    fields = re.compile(rb'(?:(?<=[%s])|\A)"(?:[^"\\]|\\.|"")*+"(?=[%s]|\Z)' % (ends, ends), re.DOTALL)
+
+    def doubled(field: re.Match[bytes]) -> bytes:
+        return re.sub(rb'\\(["\\])', lambda escape: escape[1].replace(b'"', b'""'), field[0])
+
+    return Source(source.path, replace(source.dialect, escaped=True), fields.sub(doubled, source.data))
 
 
 def _line_at(data: bytes, position: int) -> int:
@@ -122,7 +131,7 @@ def read_records(source: Source) -> Iterator[tuple[int, int, list[str]]]:
         except csv.Error:
             raise UserError(
                 f"{source.path} line {line}: a field that begins with a double quote does not end with one: "
-                "close it, and double each quote within it."
+                f"close it, and double each quote within it{_BACKSLASH * dialect.escaped}."
             ) from None
         if fields:
             yield line, reader.line_num, fields
@@ -141,3 +150,19 @@ def check_records(source: Source, width: int) -> None:
         elif source.dialect.quoted:
             remedy = f"put the title, or whatever field holds a {separator!r}, in double quotes"
         raise UserError(f"{source.path} line {line}: {width} fields wanted, {count} found: {remedy}.")
+
+
+def strict_source(source: Source, width: int) -> Source:
+    """The source itself if it reads strictly; or with its backslashes as escapes, if it has any before a quote.
+
+    Raises:
+        UserError: a row has another number of fields than the header, or a quote is not closed.
+    """
+    try:
+        check_records(source, width)
+    except UserError:
+        if b'\\"' not in source.data:
+            raise
+        source = _unescaped(source)
+        check_records(source, width)
+    return source

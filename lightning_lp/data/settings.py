@@ -1,8 +1,9 @@
 """Refuses settings of the data module that cannot be right."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, get_args
 
+from lightning_lp.data.schema import UnknownMovies
 from lightning_lp.errors import UserError, require
 
 _MAX_COUNT, _MAX_WORKERS, _MAX_RATIO = 2**31, 256, 10_000
@@ -41,13 +42,24 @@ def check_settings(hparams: Mapping[str, Any]) -> None:
             name,
             f"a list of {len(hops)} numbers, as many as num_neighbors has, -1 or at least {least},",
         )
-    names = [name for name in hparams if name.endswith("_column")]
-    for name in names:
-        check(hparams[name].strip() != "", name, "the name of a column")
-        same = [other for other in names if hparams[other] == hparams[name] and other != name]
-        check(not same, name, f"another column than --data.{', --data.'.join(same)} has")
+    _check_names(hparams, check)
     if hparams["disjoint_train_ratio"] == 0 and not hparams["exclude_seed_links"]:
         raise UserError(
             "--data.exclude_seed_links false with --data.disjoint_train_ratio 0 would show the model the very links "
             "that it is to predict: leave one of them on"
         )
+
+
+def _check_names(hparams: Mapping[str, Any], check: Callable[[bool, str, str], None]) -> None:
+    """Files and columns have names, and columns of one file different ones."""
+    for name in ("movies_file", "ratings_file"):
+        check(hparams[name] is None or hparams[name].strip() != "", name, "the name of a file")
+    check(hparams["genres_separator"] != "", "genres_separator", "a character or more")
+    check(hparams["unknown_movies"] in get_args(UnknownMovies), "unknown_movies", "refuse, drop or keep")
+    own = "movie_id_column"
+    names = [name for name in hparams if name.endswith("_column") and hparams[name] is not None]
+    for name in names:
+        check(hparams[name].strip() != "", name, "the name of a column")
+        others = {own, "title_column", "genres_column"} if name == own else {*names} - {own}
+        same = [other for other in names if other in others and hparams[other] == hparams[name] and other != name]
+        check(not same, name, f"another column than --data.{', --data.'.join(same)} has")

@@ -9,15 +9,14 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
-from lightning_lp.data.delimited import DelimitedTable, read_delimited
-from lightning_lp.data.ids import IdMap, Index, per_row, read_ids
-from lightning_lp.data.layouts import STANDARD, read_layout
-from lightning_lp.data.schema import MOVIE, USER, Columns
-from lightning_lp.data.values import Floats, Ints, Mask, read_ratings, read_times
+from lightning_lp.data.formats import read_columns
+from lightning_lp.data.ids import IdMap, Index, id_notes, per_row, read_ids
+from lightning_lp.data.layouts import DEFAULT, STANDARD, read_layout
+from lightning_lp.data.movies import read_movies
+from lightning_lp.data.raw_table import RawTable
+from lightning_lp.data.schema import MOVIE, USER, Columns, Reading
+from lightning_lp.data.values import Floats, Ints, Mask, rating_words, read_ratings, read_times
 from lightning_lp.errors import UserError
-
-_MAX_UNKNOWN = 0.01
-"""Share of the rating rows whose movie the movies' file may lack; more means that the files do not match."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +33,11 @@ class Tables:
         rows_read: data rows of the ratings' file.
         dropped: reason -> rating rows left out; ``rows_read == len(ratings) + sum(dropped.values())``.
         movie_rows_read: data rows of the movies' file.
-        movies_dropped: reason -> movie rows left out; ``movie_rows_read == len(movies) + sum(...)``.
+        movies_dropped: reason -> movie rows left out.
+        movies_added: how many movies are rated and described nowhere, but kept;
+            ``movie_rows_read + movies_added == len(movies) + sum(movies_dropped.values())``.
         time_problem: why ``time`` is absent, the sentence to raise when it is needed.
+        notes: what a user should know of how the files were read.
     """
 
     name: str
@@ -45,7 +47,9 @@ class Tables:
     dropped: dict[str, int]
     movie_rows_read: int
     movies_dropped: dict[str, int]
+    movies_added: int
     time_problem: str | None
+    notes: list[str]
 
     def without_ratings(self) -> "Tables":
         """The same with no row of ``ratings``, which fill the memory and are not needed once the graph is built."""
@@ -69,8 +73,8 @@ class Pairs:
     movie: Ints
 
 
-def read_tables(root: Path | str, columns: Columns = STANDARD) -> Tables:
-    """Read a folder's movies and ratings, in any of the layouts of ``layouts.py``.
+def read_tables(root: Path | str, columns: Columns = STANDARD, reading: Reading = DEFAULT) -> Tables:
+    """Read a folder's movies and ratings, in any of the layouts of ``layouts.py`` and formats of ``formats.py``.
 
     Rating rows with a blank id or rating, of a movie that the movies' file lacks, and all but the latest of
     repeated (user, movie) pairs are left out and counted; so are repeated, equal movie rows.
@@ -78,30 +82,35 @@ def read_tables(root: Path | str, columns: Columns = STANDARD) -> Tables:
     Args:
         root: the folder.
         columns: the columns' names in the files.
+        reading: how the files are found and read.
 
     Raises:
         UserError: a file is missing, malformed or empty, a value cannot be read, a movie is described in
             two ways, or over 1 % of the rating rows are of unknown movies.
     """
     root = Path(root)
-    movies_file, ratings_file = read_layout(root, columns)
-    (movie_ids, movie_rows), (rated_ids, rated_rows) = read_ids([movies_file, ratings_file], MOVIE)
-    ((user_ids, user_rows),) = read_ids([ratings_file], USER)
-    movies, movies_dropped = _clean_movies(movies_file, movie_ids, movie_rows)
-    _check_known(movies_file, ratings_file, movie_ids, rated_ids, rated_rows)
-
+    movies_file, ratings_file = read_layout(root, columns, reading)
+    ((users, user_rows),) = read_ids([ratings_file], USER, as_text=reading.text_ids)
+    catalogue, rated, rated_rows = read_movies(movies_file, ratings_file, reading)
+    remedy, notes = "; or train without ratings: give --data.rating_column null", list[str]()
+    if reading.needs_ratings:
+        remedy += " and no --data.min_rating"
+    else:
+        ratings_file, notes = _without_words(ratings_file)
     ratings, dropped, time_problem = _clean_ratings(
-        ratings_file, (user_ids, user_rows), (rated_ids, rated_rows), movie_ids
+        ratings_file, (users, user_rows), (rated, rated_rows), IdMap(catalogue.movies[MOVIE].to_numpy()), remedy
     )
     tables = Tables(
         name=root.resolve().name,
-        movies=movies,
+        movies=catalogue.movies,
         ratings=ratings,
         rows_read=ratings_file.rows,
         dropped=dropped,
-        movie_rows_read=movies_file.rows,
-        movies_dropped=movies_dropped,
+        movie_rows_read=catalogue.rows_read,
+        movies_dropped=catalogue.dropped,
+        movies_added=catalogue.added,
         time_problem=time_problem,
+        notes=id_notes(ratings_file.names[USER], users) + catalogue.notes + notes,
     )
     del movies_file, ratings_file
     pa.default_memory_pool().release_unused()  # Arrow would keep the memory, for more columns to come
@@ -116,7 +125,7 @@ def read_pairs(path: Path | str, columns: Columns, users: IdMap, movies: IdMap) 
     """
     names = {USER: columns.user, MOVIE: columns.movie}
     fallback = {MOVIE: STANDARD.movie}
-    file = read_delimited(Path(path), names, required=frozenset(names), fallback=fallback, typed=False)
+    file = read_columns(Path(path), names, required=frozenset(names), fallback=fallback, typed=False)
     if not file.rows:
         raise UserError(f"{path} has no rows: one row for each pair of user and movie is wanted.")
     texts, nodes = {}, {}
@@ -134,59 +143,21 @@ def read_pairs(path: Path | str, columns: Columns, users: IdMap, movies: IdMap) 
     return Pairs(texts[USER], texts[MOVIE], nodes[USER], nodes[MOVIE])
 
 
-def _clean_movies(file: DelimitedTable, ids: IdMap, rows: Index) -> tuple[pd.DataFrame, dict[str, int]]:
-    """One row per movie, sorted by id, and how many rows were left out for which reason."""
-    if not len(ids):
-        raise UserError(f"{file.path} has no movie rows: get the file again.")
-    frame = pd.DataFrame({"node": rows, "title": "", "genres": ""})
-    if "title" in file:
-        frame["title"] = [text.strip() for text in file.texts("title")]
-    if "genres" in file:
-        genres, codes = np.unique(file.texts("genres"), return_inverse=True)
-        frame["genres"] = np.array([_clean_genres(text) for text in genres], dtype=object)[codes]
-    named = frame[rows >= 0]
-    distinct = named.drop_duplicates()
-    clash = distinct[distinct["node"].duplicated(keep=False)].sort_values("node", kind="stable")
-    if len(clash):
-        first, second = (file.line(int(row)) for row in clash.index[:2])
-        raise UserError(
-            f"{file.path} lines {first} and {second}: {file.names[MOVIE]} {ids.ids[clash['node'].iloc[0]]} "
-            "stands for two different movies: remove one of the lines or give it another id."
-        )
-    movies = distinct.sort_values("node", ignore_index=True)
-    movies["title"] = movies["title"].where(movies["title"] != "", pd.Series(ids.ids).astype(str))
-    movies.insert(0, MOVIE, ids.ids)
-    counts = {"blank_id": len(frame) - len(named), "repeated_movie": len(named) - len(distinct)}
-    return movies.drop(columns="node"), {reason: count for reason, count in counts.items() if count}
-
-
-def _clean_genres(text: str) -> str:
-    return "|".join(genre.strip() for genre in text.split("|") if genre.strip())
-
-
-def _check_known(
-    movies_file: DelimitedTable, ratings_file: DelimitedTable, known: IdMap, rated: IdMap, rows: Index
-) -> None:
-    """Refuse two files that do not belong together."""
-    unknown = known.index(rated.ids) < 0
-    per_id = np.bincount(rows[rows >= 0], minlength=len(rated))
-    count, total = int(per_id[unknown].sum()), int(per_id.sum())
-    if count <= _MAX_UNKNOWN * total:
-        return
-    first = ", ".join(str(value) for value in rated.ids[unknown][:5]) + ", ..." * bool(unknown.sum() > 5)
-    raise UserError(
-        f"Only {(~unknown).sum()} of the {len(rated)} distinct movie ids in {ratings_file.path} are found in "
-        f"{movies_file.path}: {unknown.sum()} are unknown ({first}), with "
-        f"{count} of {total} rating rows. The two files do not seem to belong together: use two of one data set."
-    )
+def _without_words(file: RawTable) -> tuple[RawTable, list[str]]:
+    """The table without a column of ratings that are words, such as ``like``, and a note for the user."""
+    words = rating_words(file)
+    if not words:
+        return file, []
+    said = f"column {file.names['rating']} is ignored: it holds no numbers, but {' and '.join(map(repr, words))}"
+    return file.without("rating"), [f"{said} (only --data.min_rating needs it)"]
 
 
 def _clean_ratings(
-    file: DelimitedTable, users: tuple[IdMap, Index], rated: tuple[IdMap, Index], movies: IdMap
+    file: RawTable, users: tuple[IdMap, Index], rated: tuple[IdMap, Index], movies: IdMap, remedy: str
 ) -> tuple[pd.DataFrame, dict[str, int], str | None]:
     """One row per user and movie, how many rows were left out for which reason, and the time's problem."""
     user, movie = users[1], per_row(movies.index(rated[0].ids), rated[1])
-    rating = read_ratings(file)
+    rating = read_ratings(file, remedy)
     kept, dropped = _drop(
         {
             "blank_id": (user < 0) | (rated[1] < 0),

@@ -7,6 +7,7 @@ import torch
 from lightning_lp.data.datamodule import MovieLensDataModule
 from lightning_lp.data.schema import RATES, REV_RATES
 from lightning_lp.data.synthetic import write_movielens
+from lightning_lp.errors import UserError
 
 
 @pytest.fixture(scope="module")
@@ -69,3 +70,34 @@ def test_an_own_module_is_given_messages_whatever_its_attributes_are_called(root
     )
     trainer.fit(module, datamodule=MovieLensDataModule(root=root))
     assert min(module.messages) > 0
+
+
+def test_milliseconds_are_split_as_the_same_seconds(root, tmp_path):
+    header, *rows = (Path(root) / "ratings.csv").read_text().splitlines()
+    (tmp_path / "ratings.csv").write_text("\n".join([header, *(f"{row}000" for row in rows)]))
+    (tmp_path / "movies.csv").write_bytes((Path(root) / "movies.csv").read_bytes())
+    seconds, milliseconds = (MovieLensDataModule(root=str(path), split="temporal") for path in (root, tmp_path))
+    for data in (seconds, milliseconds):
+        data.setup()
+    assert milliseconds.split.fingerprint == seconds.split.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"genres_separator": ""}, r"--data\.genres_separator : a character or more wanted"),
+        ({"unknown_movies": "ask"}, r"--data\.unknown_movies ask: refuse, drop or keep wanted"),
+        ({"ratings_file": " "}, r"--data\.ratings_file  : the name of a file wanted"),
+        ({"movie_id_column": "title"}, r"--data\.movie_id_column title: another column than --data\.title_column"),
+        ({"rating_column": "userId"}, r"--data\.rating_column userId: another|--data\.user_column userId: another"),
+    ],
+)
+def test_settings_that_cannot_be_right(root, settings, message):
+    with pytest.raises(UserError, match=message):
+        MovieLensDataModule(root=root, **settings)
+
+
+def test_settings_of_two_files_may_be_alike(root):
+    MovieLensDataModule(root=root, movie_id_column="userId")
+    MovieLensDataModule(root=root, movie_id_column="movieId")
+    MovieLensDataModule(root=root, rating_column=None, time_column=None, title_column=None, genres_column=None)

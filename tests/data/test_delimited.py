@@ -5,7 +5,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lightning_lp.data.delimited import DelimitedTable, read_delimited
+from lightning_lp.data.delimited import read_delimited
+from lightning_lp.data.raw_table import RawTable
 from lightning_lp.data.records import Dialect
 from lightning_lp.errors import UserError
 
@@ -13,7 +14,7 @@ MOVIES = {"movie": "movieId", "title": "title"}
 RATINGS = {"user": "userId", "movie": "movieId", "rating": "rating"}
 
 
-def read(path: Path, content: str | bytes, names: dict[str, str] = MOVIES, **options) -> DelimitedTable:
+def read(path: Path, content: str | bytes, names: dict[str, str] = MOVIES, **options) -> RawTable:
     path = path / "movies.csv"
     path.write_bytes(content.encode() if isinstance(content, str) else content)
     return read_delimited(path, names, required=frozenset({"movie"}), **options)
@@ -25,7 +26,7 @@ def read(path: Path, content: str | bytes, names: dict[str, str] = MOVIES, **opt
 def test_line_ends_and_marks(tmp_path, end, mark, last):
     lines = ["index, movieId ,title", "", '0,1,"A, ""b"" \u00e9"', "1,2,C"]
     table = read(tmp_path, mark + end.join(lines) + end * 2 * last)
-    assert table.numbers("movie")[0].tolist() == [1, 2]
+    assert table.texts("movie").tolist() == ["1", "2"]
     assert table.texts("title").tolist() == ['A, "b" \u00e9', "C"]
 
 
@@ -37,28 +38,71 @@ def test_line_counts_every_line_of_the_file(tmp_path):
 
 
 def test_types_fall_back_to_text_column_by_column(tmp_path):
-    table = read(tmp_path, "userId,movieId,rating\n1,3.0,\n9007199254740993,NA,2.5\n", RATINGS)
-    values, missing = table.numbers("user")
-    assert values.tolist() == [1, 2**53 + 1]
-    assert values.dtype == "int64"
-    assert not missing.any()
+    names = RATINGS | {"time": "timestamp"}
+    table = read(tmp_path, "userId,movieId,rating,timestamp\n1,3.0,,9007199254740993\n2, 3 ,2.5,\n", names)
     assert table.numbers("rating")[1].tolist() == [True, False]
-    assert table.is_text("movie")
+    values, missing = table.numbers("time")
+    assert (values.tolist(), values.dtype, missing.tolist()) == ([2**53 + 1, 0], "int64", [False, True])
+    table = read(tmp_path, "userId,movieId,rating,timestamp\n1,3.0,x,2001-01-01\n1,1,1,1\n", names)
+    assert [column for column in names if table.is_text(column)] == ["rating", "time"]
+    assert table.texts("rating").tolist() == ["x", "1"]
+
+
+@pytest.mark.parametrize("typed", [True, False])
+def test_distinct_texts_are_stripped_and_marks_missing(tmp_path, typed):
+    table = read(tmp_path, "movieId,title\n007,\n \\N,\n 007 ,\nNA,\n,\n7,\n#N/A,\n", typed=typed)
     texts, codes = table.distinct("movie")
-    assert texts == ["3.0"]
-    assert codes.tolist() == [0, -1]
+    assert texts.to_pylist() == ["007", "NA", "7"]
+    assert codes.tolist() == [0, -1, 0, 1, -1, 2, -1]
+    assert codes.dtype == "int8"
+
+
+def test_distinct_texts_of_many_chunks(tmp_path):
+    cells = [f"{number * 7919 % 300}" for number in range(200_000)]
+    table = read(tmp_path, "movieId,title\n" + "".join(f"{cell},{'x' * 20}\n" for cell in cells))
+    texts, codes = table.distinct("movie")
+    assert [texts.to_pylist()[code] for code in codes.tolist()] == cells
 
 
 def test_hexadecimal_is_text(tmp_path):
-    assert read(tmp_path, "movieId,title\n0x10,a\n").distinct("movie")[0] == ["0x10"]
-    assert read(tmp_path, "movieId,title\n0x10,a\n").is_text("movie")
+    table = read(tmp_path, "movieId,time\n0x10,0x10\n", {"movie": "movieId", "time": "time"})
+    assert table.texts("movie").tolist() == ["0x10"]
+    assert table.is_text("time")
 
 
 def test_typed_column_gives_its_text_as_written(tmp_path):
-    table = read(tmp_path, "movieId,title\n007, a\n")
-    assert table.numbers("movie")[0].tolist() == [7]
-    assert table.texts("movie").tolist() == ["007"]
+    table = read(tmp_path, "movieId,title,rating\n007, a,04.50\n", MOVIES | {"rating": "rating"})
+    assert table.numbers("rating")[0].tolist() == [4.5]
+    assert table.texts("rating").tolist() == ["04.50"]
+    assert table.text(0, "movie") == "007"
     assert table.text(0, "title") == " a"
+
+
+def test_backslashes_escape_quotes_where_the_standard_does_not_read(tmp_path):
+    rows = [
+        r'1,"The \"Best\" of, \\ it"',
+        r'2,"C:\dir \N"',
+        '3,5" disc',
+        r'4,""',
+        r'5,"two' + "\n" + r'\"lines\""',
+        r"6,\N",
+    ]
+    table = read(tmp_path, "movieId,title\n" + "\n".join(rows) + "\n")
+    wanted = ['The "Best" of, \\ it', r"C:\dir \N", '5" disc', "", 'two\n"lines"', r"\N"]
+    assert table.texts("title").tolist() == wanted
+    assert [table.line(row) for row in range(6)] == [2, 3, 4, 5, 6, 8]
+
+
+def test_backslashes_are_texts_where_the_standard_reads(tmp_path):
+    table = read(tmp_path, 'movieId,title\n1,"C:\\"\n2,"a ""b\\"" c"\n')
+    assert table.texts("title").tolist() == ["C:\\", 'a "b\\" c']
+
+
+def test_backslashes_that_read_neither_way_are_named(tmp_path):
+    with pytest.raises(
+        UserError, match=r'line 3: a field that begins .*put a backslash before each in all of the file \(\\"'
+    ):
+        read(tmp_path, 'movieId,title\n1,"a \\"b\\""\n2,"c "d" e"\n')
 
 
 def test_other_separators_without_header(tmp_path):

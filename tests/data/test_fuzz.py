@@ -4,7 +4,6 @@ import csv
 import io
 import random
 from collections import Counter
-from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -12,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lightning_lp.callbacks.results import describe
+from lightning_lp.data.cells import MARKS, MISSING, NUMBER, WHOLE, WORDS
 from lightning_lp.data.datamodule import MovieLensDataModule
-from lightning_lp.data.delimited import MISSING, NUMBER
 from lightning_lp.data.synthetic import write_movielens
 from lightning_lp.data.tables import Tables, read_tables
 from lightning_lp.errors import UserError
@@ -25,20 +24,47 @@ fuzz = settings(deadline=None, database=None, suppress_health_check=list(HealthC
 
 
 def naive_rows(content: bytes) -> list[Row]:
-    """The file's rows as Python's own csv reads them, blank lines left out."""
-    reader = csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True)
-    header, *rows = (row for row in reader if row)
+    """The file's rows as Python's own csv reads them, blank lines left out; with backslashes as escapes if need be."""
+    text = content.decode("utf-8-sig")
+    try:
+        header, *rows = (row for row in csv.reader(io.StringIO(text, newline=""), strict=True) if row)
+    except csv.Error:
+        header, *rows = (row for row in csv.reader(io.StringIO(unescaped(text), newline=""), strict=True) if row)
     assert all(len(row) == len(header) for row in rows), "a row of another width was read"
     return [dict(zip((name.strip() for name in header), row, strict=True)) for row in rows]
 
 
+def unescaped(text: str) -> str:
+    """Within quotes, a doubled quote for one after a backslash, and one backslash for two."""
+    out, at, quoted, begins = "", 0, False, True
+    while at < len(text):
+        pair, c = text[at : at + 2], text[at]
+        if quoted and pair in (r"\"", "\\\\", '""'):
+            out, at = out + {r"\"": '""', "\\\\": "\\"}.get(pair, pair), at + 2
+            continue
+        if c == '"' and (quoted or begins):
+            quoted = not quoted
+        out, at, begins = out + c, at + 1, c in ",\r\n"
+    return out
+
+
 def naive_ids(*columns: list[str]) -> list[list[str | None]]:
-    """Ids as texts: whole numbers in one form if all of them are numbers."""
-    stripped = [[None if (text := cell.strip()) in MISSING else text for cell in column] for column in columns]
-    present = [text for column in stripped for text in column if text is not None]
-    if all(NUMBER.fullmatch(text) for text in present):
-        return [[text if text is None else str(int(Decimal(text))) for text in column] for column in stripped]
-    return stripped
+    """Ids as texts: as written, unless all are whole numbers of 64 bits, of which ``3`` and ``3.0`` are one."""
+    stripped = [[None if (text := cell.strip()) in MARKS else text for cell in column] for column in columns]
+    present = {text for column in stripped for text in column if text is not None and text not in WORDS}
+    if not all(NUMBER.fullmatch(text) for text in present):
+        return stripped
+    numbers = [[None if text in WORDS else text for text in column] for column in stripped]
+    if all(WHOLE.fullmatch(text) and -(2**63) <= float(text) < 2**63 for text in present):
+        return [[text if text is None else str(int(text.removesuffix(".0"))) for text in column] for column in numbers]
+    return numbers
+
+
+def naive_ratings(cells: list[str]) -> list[str] | None:
+    """The ratings, stripped; None for a column of words, which is not needed."""
+    stripped = [cell.strip() for cell in cells]
+    has_words = any(text not in MISSING and not NUMBER.fullmatch(text) for text in stripped)
+    return None if has_words and not any(NUMBER.fullmatch(text) for text in stripped) else stripped
 
 
 def check_against_naive(root: Path, tables: Tables) -> None:
@@ -46,11 +72,12 @@ def check_against_naive(root: Path, tables: Tables) -> None:
     movies, ratings = (naive_rows((root / name).read_bytes()) for name in ("movies.csv", "ratings.csv"))
     known, rated = naive_ids([row["movieId"] for row in movies], [row["movieId"] for row in ratings])
     (users,) = naive_ids([row["userId"] for row in ratings])
+    values = naive_ratings([row["rating"] for row in ratings]) if "rating" in ratings[0] else None
     reasons, kept = Counter[str](), Counter[tuple[str, str]]()
-    for row, user, movie in zip(ratings, users, rated, strict=True):
+    for user, movie, value in zip(users, rated, values or [None] * len(ratings), strict=True):
         if user is None or movie is None:
             reasons["blank_id"] += 1
-        elif row.get("rating", "1").strip() in MISSING:
+        elif value in MISSING:
             reasons["blank_rating"] += 1
         elif movie not in known:
             reasons["unknown_movie"] += 1
@@ -62,8 +89,8 @@ def check_against_naive(root: Path, tables: Tables) -> None:
     assert set(zip(map(str, tables.ratings.user), map(str, tables.ratings.movie), strict=True)) == set(kept)
     assert len(movies) == tables.movie_rows_read == len(tables.movies) + sum(tables.movies_dropped.values())
     assert set(map(str, tables.movies.movie)) == {movie for movie in known if movie is not None}
-    if "rating" in ratings[0]:
-        given = Counter(float(cell) for row in ratings if (cell := row["rating"].strip()) not in MISSING)
+    if values is not None:
+        given = Counter(float(value) for value in values if value not in MISSING)
         assert not Counter(tables.ratings.rating.tolist()) - given, "a rating that no row has"
 
 
@@ -81,6 +108,8 @@ TOKENS = [
         b"True",
         b"NA",
         b"null",
+        b"\\N",
+        b'\\"',
         b"''",
         b'""',
         b'"a,b"',
@@ -151,7 +180,7 @@ def test_damaged_files(clean, tmp_path, seed: int, which: str):
         check_against_naive(tmp_path, tables)
 
 
-ids = st.sampled_from(["1", "2", "3", "3.0", "1e0", "", " ", "NA", " 2 ", "02"])
+ids = st.sampled_from(["1", "2", "3", "3.0", "1e0", "", " ", "NA", " 2 ", "02", "\\N"])
 cell = ids | st.sampled_from(["x", "-7", "9" * 22, "1.5"]) | st.text(max_size=3)
 rows = st.lists(st.tuples(cell, ids, st.sampled_from(["1", "2.5", "", "NA", "0", "1e-3", "-1"]), cell), max_size=9)
 first = [("1", "A", ""), ("2", "B", "War|Drama"), ("3", "C", "War"), ("3.0", "C", " War")]
@@ -187,6 +216,15 @@ CHOICES = {
     "split_seed": [1, 2**31, 2**64, 2**70, -1],
     "seed": [1, 2**31, 2**63 - 1, 2**70, -1],
     "user_column": ["userId", "movieId", "rating", "nothing", " "],
+    "rating_column": [None, "timestamp"],
+    "time_column": [None, "nothing"],
+    "title_column": [None, "genres"],
+    "genres_column": [None, "movieId"],
+    "genres_separator": [",", " ", ""],
+    "movies_file": [None, "ratings.csv", "nothing.csv", ""],
+    "movie_id_column": ["movieId", "title", "nothing"],
+    "unknown_movies": ["refuse", "drop", "keep", "ask"],
+    "text_ids": [True, False],
     "exclude_seed_links": [True, False],
     "exact_negatives": [True, False],
 }
