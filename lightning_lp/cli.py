@@ -6,8 +6,8 @@ import re
 import sys
 import warnings
 from argparse import SUPPRESS
-from collections.abc import Mapping, Sequence
-from contextlib import redirect_stdout
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from types import NoneType
 from typing import Any, NoReturn, cast, get_args
@@ -145,13 +145,13 @@ class LinkPredictionCLI(LightningCLI):
 
     def after_fit(self) -> None:
         """Validates the best checkpoint."""
-        checkpoint = self.best_checkpoint
-        self.trainer.validate(self.model, datamodule=self.datamodule, ckpt_path=checkpoint, verbose=False)
+        with _out_of_the_curves(self.trainer):
+            self.trainer.validate(self.model, datamodule=self.datamodule, ckpt_path=self.best_checkpoint, verbose=False)
 
     def test_best(self) -> None:
         """Tests the best checkpoint."""
-        checkpoint = self.best_checkpoint
-        self.trainer.test(self.model, datamodule=self.datamodule, ckpt_path=checkpoint, verbose=False)
+        with _out_of_the_curves(self.trainer):
+            self.trainer.test(self.model, datamodule=self.datamodule, ckpt_path=self.best_checkpoint, verbose=False)
 
     @property
     def results(self) -> Results:
@@ -165,6 +165,22 @@ class LinkPredictionCLI(LightningCLI):
         checkpoint = self.trainer.checkpoint_callback
         path = checkpoint.best_model_path if isinstance(checkpoint, ModelCheckpoint) else ""
         return path or None
+
+
+@contextmanager
+def _out_of_the_curves(trainer: pl.Trainer) -> Iterator[None]:
+    """Keeps what is measured after a fit out of the fit's curves: no logger gets metrics, only figures and texts."""
+    for logger in trainer.loggers:
+        vars(logger)["log_metrics"] = _no_metrics
+    try:
+        yield
+    finally:
+        for logger in trainer.loggers:
+            vars(logger).pop("log_metrics", None)
+
+
+def _no_metrics(metrics: Mapping[str, float], step: int | None = None) -> None:
+    """Takes the place of a logger's method; not a lambda: a strategy that starts processes pickles it."""
 
 
 def _check_nulls(config: Namespace, options: LightningArgumentParser) -> None:
