@@ -6,7 +6,7 @@ import re
 import sys
 import warnings
 from argparse import SUPPRESS
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from types import NoneType
@@ -17,7 +17,7 @@ import yaml
 from jsonargparse import Namespace
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
-from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.loggers import Logger, TensorBoardLogger
 
 from lightning_lp import resume, signals
 from lightning_lp.callbacks.checkpoints import RunCheckpoint
@@ -145,12 +145,12 @@ class LinkPredictionCLI(LightningCLI):
 
     def after_fit(self) -> None:
         """Validates the best checkpoint."""
-        with _out_of_the_curves(self.trainer):
+        with _unlogged(self.trainer.loggers):
             self.trainer.validate(self.model, datamodule=self.datamodule, ckpt_path=self.best_checkpoint, verbose=False)
 
     def test_best(self) -> None:
         """Tests the best checkpoint."""
-        with _out_of_the_curves(self.trainer):
+        with _unlogged(logger for logger in self.trainer.loggers if isinstance(logger, TensorBoardLogger)):
             self.trainer.test(self.model, datamodule=self.datamodule, ckpt_path=self.best_checkpoint, verbose=False)
 
     @property
@@ -168,19 +168,23 @@ class LinkPredictionCLI(LightningCLI):
 
 
 @contextmanager
-def _out_of_the_curves(trainer: pl.Trainer) -> Iterator[None]:
-    """Keeps what is measured after a fit out of the fit's curves: no logger gets metrics, only figures and texts."""
-    for logger in trainer.loggers:
-        vars(logger)["log_metrics"] = _no_metrics
+def _unlogged(loggers: Iterable[Logger]) -> Iterator[None]:
+    """Keeps the metrics of a stage that follows a fit out of the fit's curves; figures and texts are logged as ever.
+
+    Trainer and callbacks have the metrics all the same, and :class:`Results` shows them in TensorBoard in its own way.
+    """
+    silenced = list(loggers)
+    for logger in silenced:
+        vars(logger)["log_metrics"] = _log_nothing
     try:
         yield
     finally:
-        for logger in trainer.loggers:
+        for logger in silenced:
             vars(logger).pop("log_metrics", None)
 
 
-def _no_metrics(metrics: Mapping[str, float], step: int | None = None) -> None:
-    """Takes the place of a logger's method; not a lambda: a strategy that starts processes pickles it."""
+def _log_nothing(metrics: Mapping[str, float], step: int | None = None) -> None:
+    """Stands before a logger's own method; no lambda, because strategies that start processes pickle it."""
 
 
 def _check_nulls(config: Namespace, options: LightningArgumentParser) -> None:

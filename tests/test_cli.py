@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -146,11 +147,21 @@ def test_validating_after_a_fit_in_python_gives_the_metrics(root, here):
     assert len(scalars(Path(trainer.log_dir), "val/auroc")) == 2  # as plain Lightning has it
 
 
-def test_loggers_get_metrics_again_after_the_last_validation(root):
-    cli = fit(root)
-    (logger,) = cli.trainer.loggers
+def test_what_follows_a_fit_is_logged_where_it_is_no_card(root, here):
+    """Other loggers than TensorBoard's get the test metrics; and all get them from a test of one's own."""
+    loggers = [
+        {"class_path": name, "init_args": {"save_dir": str(here)}} for name in ("TensorBoardLogger", "CSVLogger")
+    ]
+    cli = fit(root, f"--trainer.logger={json.dumps(loggers)}")
+    cli.test_best()
+    (csv,) = here.rglob("metrics.csv")
+    logged = pd.read_csv(csv)
+    assert logged["val/auroc"].count() == 2
+    assert logged["test/auroc"].count() == 1
+    folder = Path(cli.trainer.loggers[0].log_dir)
+    assert "test/auroc" not in events(folder).Tags()["scalars"]
     cli.trainer.test(cli.model, datamodule=cli.datamodule, verbose=False)
-    assert scalars(Path(logger.log_dir), "test/auroc")
+    assert scalars(folder, "test/auroc")
 
 
 def test_the_sanity_check_logs_nothing(root, trained, monkeypatch):

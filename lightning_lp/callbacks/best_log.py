@@ -28,7 +28,7 @@ def write_best(run: Path, settings: Mapping[str, Any], parts: Mapping[str, Metri
     plain = {name: str(value) for name, value in settings.items() if value is not None}
     points = {f"val/{name}": value for name, value in parts.get("validation", {}).items() if value is not None}
     with SummaryWriter(run / BEST_FOLDER) as writer:
-        for summary in hparams(plain, points):  # add_hparams would write them into a folder named by the clock
+        for summary in hparams(plain, points):  # type: ignore[no-untyped-call]
             writer.file_writer.add_summary(summary)
         for name, value in points.items():
             writer.add_scalar(name, value, step)

@@ -37,7 +37,7 @@ class LinkPredictionModule(pl.LightningModule):
         num_terms: number of terms of titles, which only the encoder ``history`` reads. From the data, too.
         max_terms: the most terms of one title. From the data, too.
         num_layers: number of GraphSAGE layers. The command line takes the number of hops sampled.
-        encoder: ``history`` (a user is its movies; recommends best) or ``sage`` (the tutorial's: an embedding for
+        encoder: ``history`` (the default: a user is its movies) or ``sage`` (the tutorial's: an embedding for
             each user and movie, and GraphSAGE in both directions).
         losses: weight of each loss in the sum that is minimised: ``bce``, ``softmax``, ``bpr``.
         hidden_channels: width of embeddings and layers.
