@@ -6,8 +6,8 @@ import re
 import sys
 import warnings
 from argparse import SUPPRESS
-from collections.abc import Mapping, Sequence
-from contextlib import redirect_stdout
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from types import NoneType
 from typing import Any, NoReturn, cast, get_args
@@ -17,7 +17,7 @@ import yaml
 from jsonargparse import Namespace
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
-from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.loggers import Logger, TensorBoardLogger
 
 from lightning_lp import resume, signals
 from lightning_lp.callbacks.checkpoints import RunCheckpoint
@@ -145,13 +145,13 @@ class LinkPredictionCLI(LightningCLI):
 
     def after_fit(self) -> None:
         """Validates the best checkpoint."""
-        checkpoint = self.best_checkpoint
-        self.trainer.validate(self.model, datamodule=self.datamodule, ckpt_path=checkpoint, verbose=False)
+        with _unlogged(self.trainer.loggers):
+            self.trainer.validate(self.model, datamodule=self.datamodule, ckpt_path=self.best_checkpoint, verbose=False)
 
     def test_best(self) -> None:
         """Tests the best checkpoint."""
-        checkpoint = self.best_checkpoint
-        self.trainer.test(self.model, datamodule=self.datamodule, ckpt_path=checkpoint, verbose=False)
+        with _unlogged(logger for logger in self.trainer.loggers if isinstance(logger, TensorBoardLogger)):
+            self.trainer.test(self.model, datamodule=self.datamodule, ckpt_path=self.best_checkpoint, verbose=False)
 
     @property
     def results(self) -> Results:
@@ -165,6 +165,26 @@ class LinkPredictionCLI(LightningCLI):
         checkpoint = self.trainer.checkpoint_callback
         path = checkpoint.best_model_path if isinstance(checkpoint, ModelCheckpoint) else ""
         return path or None
+
+
+@contextmanager
+def _unlogged(loggers: Iterable[Logger]) -> Iterator[None]:
+    """Keeps the metrics of a stage that follows a fit out of the fit's curves; figures and texts are logged as ever.
+
+    Trainer and callbacks have the metrics all the same, and :class:`Results` shows them in TensorBoard in its own way.
+    """
+    silenced = list(loggers)
+    for logger in silenced:
+        vars(logger)["log_metrics"] = _log_nothing
+    try:
+        yield
+    finally:
+        for logger in silenced:
+            vars(logger).pop("log_metrics", None)
+
+
+def _log_nothing(metrics: Mapping[str, float], step: int | None = None) -> None:
+    """Stands before a logger's own method; no lambda, because strategies that start processes pickle it."""
 
 
 def _check_nulls(config: Namespace, options: LightningArgumentParser) -> None:

@@ -20,6 +20,7 @@ from pytorch_lightning.trainer import call
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from lightning_lp.__main__ import run
+from lightning_lp.callbacks.best_log import BEST_FOLDER
 from lightning_lp.cli import main
 from lightning_lp.model.classifier import DotProductClassifier
 from tests.journeys import best_checkpoint, results
@@ -155,6 +156,7 @@ def contents(folder: Path) -> dict[str, Any]:
         "metrics": plain({k: v for k, v in last["continuation"]["metrics"].items() if k not in _TIMED}),
         "random": plain(last["continuation"]["ranks"]),
         "events": events(folder),
+        "events of the best": events(folder / BEST_FOLDER),
         "results": {part: found for part, found in results(folder).items() if part != "timing"},
     }
 
@@ -168,8 +170,9 @@ def events(folder: Path) -> dict[str, Any]:
         tag: [(event.step, event.value) for event in log.Scalars(tag)] for tag in tags["scalars"] if tag not in _TIMED
     }
     found |= {f"tensor {tag}": [event.step for event in log.Tensors(tag)] for tag in tags["tensors"]}
-    text = "val/recommendations/text_summary"
-    found["text"] = [event.tensor_proto.string_val[0] for event in log.Tensors(text)] if text in tags["tensors"] else []
+    for text in ("val/recommendations/text_summary", "results/text_summary"):
+        if text in tags["tensors"]:
+            found[f"text {text}"] = [event.tensor_proto.string_val[0] for event in log.Tensors(text)]
     found |= {f"image {tag}": [event.step for event in log.Images(tag)] for tag in tags["images"]}
     return found | {f"histogram {tag}": [event.step for event in log.Histograms(tag)] for tag in tags["histograms"]}
 

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -6,12 +7,15 @@ import pytorch_lightning as pl
 import torch
 import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from lightning_lp.__main__ import run
 from lightning_lp.callbacks.results import Results
 from lightning_lp.cli import main
+from lightning_lp.data.datamodule import MovieLensDataModule
 from lightning_lp.data.download import DownloadError
 from lightning_lp.data.synthetic import write_movielens
+from lightning_lp.model.module import LinkPredictionModule
 from tests.journeys import QUIET, SCRIPTS, SMALL, best_checkpoint, fit, results, run_folders, run_script
 
 CONFIGS = sorted((SCRIPTS / "configs").glob("*.yaml"))
@@ -87,6 +91,77 @@ def test_tensorboard_shows_what_the_readme_promises(trained):
     assert {"val/precision_recall", "data/text_summary"} <= set(tags["tensors"])
     assert "hp_metric" not in tags["scalars"]
     assert len(scalars(trained, "val/auroc")) == 2  # the validation after the fit is not a third epoch
+
+
+def test_tensorboard_opens_on_curves(root):
+    """After fit and test, no scalar and no figure has a tag of its own beside those of training and validation."""
+    assert run_script("fit.py", f"--data.root={root}", "--trainer.max_epochs=2", *SMALL, *QUIET) == 0
+    (folder,) = run_folders()
+    found, best = events(folder), events(folder / "best")
+    cards = {tag for kind in ("scalars", "images", "histograms") for tag in found.Tags()[kind] + best.Tags()[kind]}
+    assert {tag.split("/")[0] for tag in cards} == {"epoch", "train", "val"}
+    assert "test/precision_recall" in found.Tags()["tensors"]  # it has no card
+    measured = results(folder)
+    assert set(best.Tags()["scalars"]) == {f"val/{name}" for name in measured["validation"]}
+    for name, value in measured["validation"].items():
+        (point,) = best.Scalars(f"val/{name}")
+        curve = {event.step: event.value for event in found.Scalars(f"val/{name}")}
+        assert point.value == pytest.approx(value) == pytest.approx(curve[point.step])
+    (table,) = best.Tensors("results/text_summary")
+    shown = table.tensor_proto.string_val[0].decode()
+    for part in ("validation", "test"):
+        assert f"{measured[part]['auroc']:.4f}" in shown
+
+
+def test_hparams_holds_settings_and_the_best_metrics(trained):
+    log = events(trained / "best")
+    plugin = {tag: HParamsPluginData.FromString(text) for tag, text in log.PluginTagToContent("hparams").items()}
+    settings = plugin["_hparams_/session_start_info"].session_start_info.hparams
+    assert settings["hidden_channels"].string_value == "8"
+    assert settings["batch_size"].string_value == "64"
+    infos = plugin["_hparams_/experiment"].experiment.metric_infos
+    assert {info.name.tag for info in infos} == set(log.Tags()["scalars"]) > {"val/auroc", "val/recall@20"}
+
+
+def test_a_test_alone_is_logged(root, trained):
+    main(["test", f"--data.root={root}", f"--ckpt_path={best_checkpoint(trained)}", *QUIET])
+    (folder,) = run_folders()
+    assert scalars(folder, "test/auroc") == pytest.approx([results(folder)["test"]["auroc"]])
+    assert "test/curves" in events(folder).Tags()["images"]
+    assert not (folder / "best").exists()
+
+
+def test_validating_after_a_fit_in_python_gives_the_metrics(root, here):
+    data = MovieLensDataModule(root=str(root), batch_size=64)
+    sizes = (data.num_users, data.num_movies, data.num_features, data.num_terms, data.max_terms)
+    model = LinkPredictionModule(*sizes, hidden_channels=8, spectral_channels=8)
+    quiet = {"enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
+    trainer = pl.Trainer(max_epochs=1, default_root_dir=here, log_every_n_steps=1, **quiet)
+    trainer.fit(model, datamodule=data)
+    fitted = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val/")}
+    (found,) = trainer.validate(model, datamodule=data, verbose=False)
+    assert found.keys() >= {"val/loss", "val/auroc", "val/average_precision", "val/calibration_error"}
+    assert found == pytest.approx(fitted, abs=1e-5)
+    (tested,) = trainer.test(model, datamodule=data, verbose=False)
+    assert scalars(Path(trainer.log_dir), "test/auroc") == pytest.approx([tested["test/auroc"]])
+    assert len(scalars(Path(trainer.log_dir), "val/auroc")) == 2  # as plain Lightning has it
+
+
+def test_what_follows_a_fit_is_logged_where_it_is_no_card(root, here):
+    """Other loggers than TensorBoard's get the test metrics; and all get them from a test of one's own."""
+    loggers = [
+        {"class_path": name, "init_args": {"save_dir": str(here)}} for name in ("TensorBoardLogger", "CSVLogger")
+    ]
+    cli = fit(root, f"--trainer.logger={json.dumps(loggers)}")
+    cli.test_best()
+    (csv,) = here.rglob("metrics.csv")
+    logged = pd.read_csv(csv)
+    assert logged["val/auroc"].count() == 2
+    assert logged["test/auroc"].count() == 1
+    folder = Path(cli.trainer.loggers[0].log_dir)
+    assert "test/auroc" not in events(folder).Tags()["scalars"]
+    cli.trainer.test(cli.model, datamodule=cli.datamodule, verbose=False)
+    assert scalars(folder, "test/auroc")
 
 
 def test_the_sanity_check_logs_nothing(root, trained, monkeypatch):

@@ -19,22 +19,29 @@ from lightning_lp.model.module import LinkPredictionModule
 
 
 class Curves(Callback):
-    """After each validation and test: ROC, precision-recall and reliability curves, and scores by label."""
+    """After each validation and test: ROC, precision-recall and reliability curves, and scores by label.
+
+    Of a test that follows a fit, the precision-recall curve alone: TensorBoard would open on the figures of one step,
+    and not on the curves of the fit.
+    """
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Draws the curves of validation."""
-        # After a fit, the curves of its best checkpoint are there already.
-        is_drawn = trainer.state.fn == TrainerFn.VALIDATING and trainer.global_step > 0
-        if isinstance(pl_module, LinkPredictionModule) and not trainer.sanity_checking and not is_drawn:
+        """Draws the curves of validation; after a fit, those of its best checkpoint are there already."""
+        is_drawn = _follows_fit(trainer) or trainer.sanity_checking
+        if isinstance(pl_module, LinkPredictionModule) and not is_drawn:
             _draw(trainer, "val", pl_module.val_metrics)
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Draws the curves of test."""
         if isinstance(pl_module, LinkPredictionModule):
-            _draw(trainer, "test", pl_module.test_metrics)
+            _draw(trainer, "test", pl_module.test_metrics, with_figures=not _follows_fit(trainer))
 
 
-def _draw(trainer: pl.Trainer, stage: str, metrics: MetricCollection) -> None:
+def _follows_fit(trainer: pl.Trainer) -> bool:
+    return trainer.state.fn != TrainerFn.FITTING and trainer.global_step > 0
+
+
+def _draw(trainer: pl.Trainer, stage: str, metrics: MetricCollection, with_figures: bool = True) -> None:
     loggers = [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
     if not loggers:
         return
@@ -48,10 +55,11 @@ def _draw(trainer: pl.Trainer, stage: str, metrics: MetricCollection) -> None:
     step = trainer.global_step
     for logger in loggers:
         writer = logger.experiment
-        writer.add_figure(f"{stage}/curves", curves_figure(probability, label), step)
         writer.add_pr_curve(f"{stage}/precision_recall", label, probability, step)
-        writer.add_histogram(f"{stage}/score_of_links", probability[label == 1], step)
-        writer.add_histogram(f"{stage}/score_of_non_links", probability[label == 0], step)
+        if with_figures:
+            writer.add_figure(f"{stage}/curves", curves_figure(probability, label), step)
+            writer.add_histogram(f"{stage}/score_of_links", probability[label == 1], step)
+            writer.add_histogram(f"{stage}/score_of_non_links", probability[label == 0], step)
 
 
 def _all(state: Any) -> Tensor:

@@ -7,6 +7,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.loggers import TensorBoardLogger
 
 from lightning_lp.atomic import sync
+from lightning_lp.callbacks.best_log import remove_best
 
 COMPARISON_SUFFIX = ".compare"
 """How the files end that ``compare`` adds: they are none of the training's."""
@@ -42,6 +43,7 @@ def cut_logs(trainer: pl.Trainer, sizes: dict[str, int]) -> None:
         folder = Path(logger.log_dir)
         (folder / "projector_config.pbtxt").unlink(missing_ok=True)  # written again after the fit
         shutil.rmtree(folder / "00000", ignore_errors=True)
+        remove_best(folder)
 
 
 def _loggers(trainer: pl.Trainer) -> list[TensorBoardLogger]:

@@ -16,11 +16,13 @@ from rich.console import Console
 from rich.table import Table
 
 from lightning_lp.atomic import replacing
+from lightning_lp.callbacks.best_log import shown, write_best
 from lightning_lp.callbacks.throughput import Throughput
 from lightning_lp.data.datamodule import MovieLensDataModule, data_of
 from lightning_lp.data.schema import RATES
 
 RESULTS_FILE = "results.json"
+PARTS = ("validation", "test")
 
 
 class Results(Callback):
@@ -38,6 +40,7 @@ class Results(Callback):
         self.path: Path | None = None
         self._throughput = throughput
         self._start, self._before = time.perf_counter(), 0.0
+        self._step = 0  # of the weights that are validated and tested
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Starts the clock."""
@@ -51,6 +54,12 @@ class Results(Callback):
         """Restores it."""
         self._before = state_dict["fit_s"]
 
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Remembers the step of the weights."""
+        self._step = checkpoint["global_step"]
+
     @property
     def _fit_s(self) -> float:
         return self._before + time.perf_counter() - self._start
@@ -58,6 +67,7 @@ class Results(Callback):
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Adds the timing of a fit; the file is written with the metrics, and an older one stays until then."""
         data, throughput = data_of(trainer), self._throughput
+        self._step = trainer.global_step
         self.results["timing"] = {
             "setup_s": round(data.setup_s, 3) if data else None,
             "fit_s": round(self._fit_s, 3),
@@ -70,33 +80,34 @@ class Results(Callback):
         if trainer.state.fn == TrainerFn.VALIDATING:
             self.results["validation"] = _metrics(trainer, "val/")
             self._write(trainer)
-            if trainer.global_step > 0:
-                self._log_hyperparameters(trainer, pl_module)
+            self._log_best(trainer, pl_module)
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Adds the test metrics."""
         self.results["test"] = _metrics(trainer, "test/")
         self._write(trainer)
+        self._log_best(trainer, pl_module)
 
     @rank_zero_only
-    def _log_hyperparameters(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Lets TensorBoard compare runs by their settings and the metrics of their best checkpoints."""
-        data = data_of(trainer)
+    def _log_best(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """After a fit, lets TensorBoard compare runs by their settings and the metrics of their best checkpoints."""
+        if trainer.global_step == 0:
+            return
+        data, parts = data_of(trainer), {part: self.results[part] for part in PARTS if part in self.results}
         settings = {**pl_module.hparams, **(data.hparams if data else {}), "precision": trainer.precision}
-        plain = {name: str(value) for name, value in settings.items() if value is not None and name[0] != "_"}
-        found = self.results["validation"].items()
-        metrics = {f"best/{name}": value for name, value in found if value is not None}
+        public = {name: value for name, value in settings.items() if name[0] != "_"}
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
-                logger.log_hyperparams(plain, metrics)
+                # Lightning logs a validation at the step before the one that it counts for the checkpoint.
+                write_best(Path(logger.log_dir), public, parts, self._step - 1)
 
     @rank_zero_only
     def show(self) -> None:
         """Prints the metrics so far, and where they are written."""
-        parts = [part for part in ("validation", "test") if part in self.results]
+        parts = [part for part in PARTS if part in self.results]
         table = Table("best checkpoint", *parts, box=box.SIMPLE_HEAD)
         for name in self.results.get(parts[0], {}):
-            table.add_row(name, *(_shown(self.results[part].get(name)) for part in parts))
+            table.add_row(name, *(shown(self.results[part].get(name)) for part in parts))
         console = Console()
         console.print(table)
         if self.path is not None:
@@ -148,7 +159,3 @@ def _metrics(trainer: pl.Trainer, prefix: str) -> dict[str, float | None]:
     """The metrics of a part, by name; none where one is undefined."""
     logged = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith(prefix)}
     return {name.removeprefix(prefix): None if math.isnan(value) else value for name, value in logged.items()}
-
-
-def _shown(value: float | None) -> str:
-    return "undefined" if value is None else f"{value:.4f}"

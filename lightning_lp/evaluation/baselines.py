@@ -13,16 +13,24 @@ from scipy.sparse import csr_matrix, diags
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
+from lightning_lp.data.graph import RatingGraph
+from lightning_lp.data.schema import MOVIE
+from lightning_lp.evaluation.linear import EASE
 from lightning_lp.evaluation.pairwise import BPR
-
-Floats = NDArray[np.float64]
+from lightning_lp.model.spectral import feature_rows
 
 
 class Baseline(Protocol):
-    """A model that learns from the links alone. Its fields are its hyper-parameters."""
+    """A model to compare with; it is offered all that ours knows. Its fields are its hyper-parameters."""
 
-    def fit(self, user_item: csr_matrix, seed: int) -> None:
-        """Learns from the training links: ``user_item`` [num_users, num_movies] float32, 1 at each link."""
+    def fit(self, user_item: csr_matrix, features: csr_matrix, seed: int) -> None:
+        """Learns.
+
+        Args:
+            user_item: [num_users, num_movies] float32, 1 at each training link.
+            features: [num_features, num_movies] float32, 1 where a movie has a feature, as :func:`feature_matrix`.
+            seed: seed of what is drawn.
+        """
 
     def score(self, users: Tensor, history: csr_matrix) -> Tensor:
         """Scores all movies.
@@ -36,7 +44,7 @@ class Baseline(Protocol):
             [num, num_movies] float32.
         """
 
-    def memory(self, num_users: int, num_movies: int, num_links: int) -> int:
+    def memory(self, num_users: int, num_movies: int, num_links: int, num_features: int) -> int:
         """Bytes that fitting takes, about."""
 
 
@@ -46,7 +54,7 @@ class Popularity:
 
     num_raters: Tensor = field(init=False, repr=False)
 
-    def fit(self, user_item: csr_matrix, seed: int) -> None:
+    def fit(self, user_item: csr_matrix, features: csr_matrix, seed: int) -> None:
         """Counts."""
         self.num_raters = torch.from_numpy(user_item.getnnz(axis=0)).float()
 
@@ -54,7 +62,7 @@ class Popularity:
         """The counts of training, whatever the history."""
         return self.num_raters.repeat(users.numel(), 1)
 
-    def memory(self, num_users: int, num_movies: int, num_links: int) -> int:
+    def memory(self, num_users: int, num_movies: int, num_links: int, num_features: int) -> int:
         """One number for each movie."""
         return 8 * num_movies
 
@@ -70,7 +78,7 @@ class DegreeSum:
     log_degree_user: Tensor = field(init=False, repr=False)
     log_degree_movie: Tensor = field(init=False, repr=False)
 
-    def fit(self, user_item: csr_matrix, seed: int) -> None:
+    def fit(self, user_item: csr_matrix, features: csr_matrix, seed: int) -> None:
         """Counts."""
         degrees = (torch.from_numpy(user_item.getnnz(axis=axis)).float() for axis in (1, 0))
         self.log_degree_user, self.log_degree_movie = (degree.log1p() for degree in degrees)
@@ -79,7 +87,7 @@ class DegreeSum:
         """The sums of training, whatever the history."""
         return self.log_degree_user[users, None] + self.log_degree_movie
 
-    def memory(self, num_users: int, num_movies: int, num_links: int) -> int:
+    def memory(self, num_users: int, num_movies: int, num_links: int, num_features: int) -> int:
         """One number for each node."""
         return 8 * (num_users + num_movies)
 
@@ -98,7 +106,7 @@ class ItemKNN:
     num_neighbors: int = 50
     weight: csr_matrix = field(init=False, repr=False)
 
-    def fit(self, user_item: csr_matrix, seed: int) -> None:
+    def fit(self, user_item: csr_matrix, features: csr_matrix, seed: int) -> None:
         """Finds the neighbours of each movie."""
         norm = np.sqrt(np.maximum(user_item.getnnz(axis=0), 1))
         unit = csr_matrix(user_item.astype(np.float64) @ diags(1 / norm))
@@ -111,58 +119,9 @@ class ItemKNN:
         """Follows the history."""
         return _float32((history[users.numpy()] @ self.weight).toarray())
 
-    def memory(self, num_users: int, num_movies: int, num_links: int) -> int:
+    def memory(self, num_users: int, num_movies: int, num_links: int, num_features: int) -> int:
         """Neighbours twice, and the links in another format."""
         return 3 * 16 * (num_movies * (self.num_neighbors + 1) + num_links)
-
-
-@dataclass
-class EASE:
-    """Linear regression of each movie on all others, in closed form.
-
-    Steck, "Embarrassingly shallow autoencoders for sparse data", WWW 2019: with P the inverse of X'X + l2 I, the
-    weight of movie i for movie j is -P[i, j] / P[j, j], and 0 for i = j. Where there are fewer users than movies,
-    P = (I - X' K X) / l2 with K the inverse of X X' + l2 I: the same numbers by a smaller inverse.
-
-    Args:
-        l2: the paper's lambda.
-    """
-
-    l2: float = 300.0
-    inverse: Floats = field(init=False, repr=False)
-    diagonal: Floats = field(init=False, repr=False)
-    user_item: csr_matrix | None = field(init=False, repr=False, default=None)
-
-    def fit(self, user_item: csr_matrix, seed: int) -> None:
-        """Inverts the smaller of the two Gram matrices."""
-        num_users, num_movies = user_item.shape
-        matrix = user_item.astype(np.float64)
-        is_dual = num_users < num_movies
-        gram = (matrix @ matrix.T if is_dual else matrix.T @ matrix).toarray()
-        np.fill_diagonal(gram, gram.diagonal() + self.l2)
-        self.inverse = np.linalg.inv(gram)
-        self.user_item = matrix if is_dual else None
-        self.diagonal = self._dual_diagonal(matrix) if is_dual else self.inverse.diagonal()
-
-    def score(self, users: Tensor, history: csr_matrix) -> Tensor:
-        """Follows the history."""
-        known = history[users.numpy()].astype(np.float64)
-        if self.user_item is None:
-            projected = known @ self.inverse
-        else:
-            projected = (known - ((known @ self.user_item.T) @ self.inverse) @ self.user_item) / self.l2
-        return _float32(np.asarray(known - projected / self.diagonal))
-
-    def memory(self, num_users: int, num_movies: int, num_links: int) -> int:
-        """The Gram matrix, its inverse and two copies that the inversion needs."""
-        return 4 * 8 * min(num_users, num_movies) ** 2
-
-    def _dual_diagonal(self, matrix: csr_matrix) -> Floats:
-        columns = matrix.tocsc()
-        blocks = (columns[:, start : start + 1024] for start in range(0, matrix.shape[1], 1024))
-        explained = [np.asarray(block.multiply(self.inverse @ block).sum(axis=0)).ravel() for block in blocks]
-        diagonal: Floats = (1 - np.concatenate(explained)) / self.l2
-        return diagonal
 
 
 @dataclass
@@ -185,7 +144,7 @@ class IALS:
     iterations: int = 15
     model: Any = field(init=False, repr=False)
 
-    def fit(self, user_item: csr_matrix, seed: int) -> None:
+    def fit(self, user_item: csr_matrix, features: csr_matrix, seed: int) -> None:
         """Factorises."""
         self.model = AlternatingLeastSquares(
             self.factors, self.regularization, self.alpha, iterations=self.iterations, random_state=seed
@@ -200,7 +159,7 @@ class IALS:
             factors = self.model.recalculate_user(rows, history[rows])
         return _float32(np.atleast_2d(factors) @ self.model.item_factors.T)
 
-    def memory(self, num_users: int, num_movies: int, num_links: int) -> int:
+    def memory(self, num_users: int, num_movies: int, num_links: int, num_features: int) -> int:
         """Factors, and the links and their transpose."""
         return 2 * 4 * self.factors * (num_users + num_movies) + 3 * 12 * num_links
 
@@ -231,6 +190,13 @@ BASELINES: Mapping[str, Candidate] = {
         ),
     ),
     "EASE": Candidate(EASE(), tuple({"l2": value} for value in (30.0, 50.0, 75.0, 100.0, 150.0, 200.0, 300.0, 500.0))),
+    "EASE + features": Candidate(
+        EASE(l2=150.0, feature_weight=2.0),
+        tuple(
+            {"l2": float(value), "feature_weight": float(w)}
+            for value, w in ((75, 2), (100, 2), (100, 3), (150, 2), (150, 3), (300, 3), (300, 5), (1000, 5))
+        ),
+    ),
     "BPR-MF": Candidate(BPR(), tuple({"penalty": p, "lr": lr} for p in (1e-3, 4e-3) for lr in (0.003, 0.01))),
     "LightGCN": Candidate(
         BPR(num_layers=2, lr=0.05, penalty=1e-3),
@@ -244,6 +210,13 @@ def link_matrix(links: Tensor, num_users: int, num_movies: int) -> csr_matrix:
     """Turns [2, num_links] int64 links into a sparse matrix: float32, 1 at each."""
     ones = np.ones(links.size(1), np.float32)
     return csr_matrix((ones, tuple(links.numpy())), shape=(num_users, num_movies))
+
+
+def feature_matrix(graph: RatingGraph) -> csr_matrix:
+    """The movies' genres, then the terms of their titles, as rows [num_features, num_movies]: float32, 1 at each."""
+    movies = graph.data[MOVIE]
+    num_features = len(graph.vocabulary) + len(graph.terms)
+    return link_matrix(feature_rows(movies.x, movies.terms, len(graph.terms)), num_features, len(graph.movies))
 
 
 def _float32(scores: NDArray[Any]) -> Tensor:

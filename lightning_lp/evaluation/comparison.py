@@ -12,7 +12,7 @@ from torch_geometric.data import HeteroData
 
 from lightning_lp.data.datamodule import MovieLensDataModule
 from lightning_lp.data.schema import RATES
-from lightning_lp.evaluation.baselines import Baseline, Candidate, link_matrix
+from lightning_lp.evaluation.baselines import Baseline, Candidate, feature_matrix, link_matrix
 from lightning_lp.evaluation.breakdown import recall_curve
 from lightning_lp.evaluation.ranking import Ranking, ScoreUsers, dot_products, rank_users, ranking_task
 from lightning_lp.evaluation.significance import PairedTest, auroc, bootstrap_interval, paired_tests
@@ -79,6 +79,7 @@ class Comparison:
         shape = (data.num_users, data.num_movies)
         self._train = link_matrix(split.train_links, *shape)
         self._history = link_matrix(self._graph[RATES].edge_index, *shape)
+        self._features = feature_matrix(data.graph)
         self._val_task = ranking_task(split.val, below)
         self._task = ranking_task(self._graph, below)
         self._rankings: dict[str, Ranking] = {}
@@ -101,7 +102,7 @@ class Comparison:
             advance: called after each fit.
         """
         num_users, num_movies = self._train.shape
-        need = candidate.baseline.memory(num_users, num_movies, self._train.nnz)
+        need = candidate.baseline.memory(num_users, num_movies, self._train.nnz, self._features.shape[0])
         if need > self._max_memory:
             gib = [f"{size / 2**30:,.1f} GiB" for size in (need, self._max_memory)]
             self.entries.append(Entry(name, skipped=f"needs {gib[0]} of memory, {gib[1]} may be used"))
@@ -110,7 +111,7 @@ class Comparison:
         for change in candidate.grid if search else ({},):
             baseline = replace(candidate.baseline, **change)  # type: ignore[type-var]
             start = time.perf_counter()
-            baseline.fit(self._train, self._seed)
+            baseline.fit(self._train, self._features, self._seed)
             seconds, reached = time.perf_counter() - start, 0.0
             if search:
                 reached = rank_users(self._val_task, _scorer(baseline, self._train)).means()[TARGET]

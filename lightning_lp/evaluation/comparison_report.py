@@ -98,19 +98,17 @@ def _row(entry: Entry) -> list[str]:
     row = [entry.name, f"{entry.auroc:.3f}"]
     for name in WITH_INTERVAL:
         low, high = entry.intervals[name]
-        row.append(f"{entry.metrics[name]:.3f} [{_short(low)}, {_short(high)}]")
+        row.append(f"{entry.metrics[name]:.3f} [{_short(low)}-{_short(high)}]")
     row += [f"{entry.metrics['coverage@20']:.3f}", "" if entry.fit_s is None else f"{entry.fit_s:.1f}"]
     if entry.test:
-        row += [
-            f"{entry.test.difference:+.3f}",
-            *(f"{p:.3f}" if p >= 0.001 else "<0.001" for p in (entry.test.p, entry.test.p_holm)),
-        ]
+        row.append(_short(entry.test.difference, "+.3f"))
+        row += [_short(p) if p >= 0.001 else "<.001" for p in (entry.test.p, entry.test.p_holm)]
     return row
 
 
-def _short(value: float) -> str:
+def _short(value: float, form: str = ".3f") -> str:
     """Three decimals, without the zero before the point."""
-    return f"{value:.3f}".removeprefix("0")
+    return f"{value:{form}}".replace("0.", ".", 1)
 
 
 def _notes(entries: Sequence[Entry]) -> list[str]:

@@ -1,6 +1,6 @@
 """How well users that the model never saw are served: some are hidden from training, then given back in part."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -14,11 +14,13 @@ from lightning_lp.data.graph import RatingGraph
 from lightning_lp.data.schema import MOVIES_FILE, RATES, RATINGS_FILE, USER, Columns
 from lightning_lp.data.tables import Tables
 from lightning_lp.errors import UserError
-from lightning_lp.evaluation.baselines import Baseline, ItemKNN, Popularity, link_matrix
+from lightning_lp.evaluation.baselines import BASELINES, feature_matrix, link_matrix
 from lightning_lp.evaluation.ranking import RankingTask, ScoreUsers, dot_products, rank_users
 from lightning_lp.model.module import LinkPredictionModule
 from lightning_lp.recommend import Recommender
 
+BESIDE = ("EASE + features", "ItemKNN", "popularity")
+"""Baselines that can recommend to new users, with their default settings."""
 _HISTORY = 0.8
 """Share of a hidden user's ratings that is given back."""
 
@@ -75,9 +77,9 @@ def write_without(tables: Tables, hidden: HiddenUsers, folder: Path) -> None:
 def judge_new_users(
     hidden: HiddenUsers, data: MovieLensDataModule, module: LinkPredictionModule
 ) -> dict[str, dict[str, float]]:
-    """Ranks the catalogue for each hidden user, by the model and by two baselines.
+    """Ranks the catalogue for each hidden user, by the model and by the baselines of ``BESIDE``.
 
-    All three know the same: the training links of the other users, and each hidden user's history.
+    All know the same: the training links of the other users, each hidden user's history, genres and titles.
 
     Args:
         hidden: the users.
@@ -85,7 +87,7 @@ def judge_new_users(
         module: the trained model.
 
     Returns:
-        By model (``lightning_lp``, ``ItemKNN``, ``popularity``) the metrics of ``ranking.py``.
+        By model (``lightning_lp`` and those of ``BESIDE``) the metrics of ``ranking.py``.
     """
     train_links = data.split.train_links
     recommender = Recommender(module, data.state_dict() | {"links": train_links.int()})
@@ -95,9 +97,10 @@ def judge_new_users(
 
     links = link_matrix(train_links, data.num_users, data.num_movies)
     history = link_matrix(_pairs(hidden.histories), len(hidden.ids), data.num_movies)
-    baselines: dict[str, Baseline] = {"ItemKNN": ItemKNN(num_neighbors=50), "popularity": Popularity()}
-    for name, baseline in baselines.items():
-        baseline.fit(links, seed=0)
+    features = feature_matrix(data.graph)
+    for name in BESIDE:
+        baseline = replace(BASELINES[name].baseline)  # type: ignore[type-var]
+        baseline.fit(links, features, seed=0)
         scorers[name] = partial(baseline.score, history=history)
 
     task = _task(hidden, train_links, data.num_users, data.num_movies)

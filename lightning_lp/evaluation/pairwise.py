@@ -43,7 +43,7 @@ class BPR:
     z_user: Tensor = field(init=False, repr=False)
     z_movie: Tensor = field(init=False, repr=False)
 
-    def fit(self, user_item: csr_matrix, seed: int) -> None:
+    def fit(self, user_item: csr_matrix, features: csr_matrix, seed: int) -> None:
         """Trains the embeddings, without touching the global random state."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -54,7 +54,7 @@ class BPR:
         """Dot products of embeddings: [num, num_movies] float32."""
         return self.z_user[users] @ self.z_movie.T
 
-    def memory(self, num_users: int, num_movies: int, num_links: int) -> int:
+    def memory(self, num_users: int, num_movies: int, num_links: int, num_features: int) -> int:
         """Bytes: weights, gradients, Adam's state and layers; a batch's triples; the graph."""
         nodes = (num_users + num_movies) * self.channels * 4 * (5 + 2 * self.num_layers)
         batch = num_links // self.num_batches * self.channels * 4 * 8

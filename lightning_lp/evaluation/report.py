@@ -24,7 +24,7 @@ from lightning_lp.data.datamodule import MovieLensDataModule
 from lightning_lp.data.schema import RATES
 from lightning_lp.errors import UserError
 from lightning_lp.escape import visible
-from lightning_lp.evaluation.baselines import BASELINES, link_matrix
+from lightning_lp.evaluation.baselines import BASELINES, feature_matrix, link_matrix
 from lightning_lp.evaluation.breakdown import by_movie_popularity, by_user_activity
 from lightning_lp.evaluation.figures import breakdown_figure, learning_figure, recall_figure
 from lightning_lp.evaluation.ranking import Ranking, RankingTask, dot_products, rank_users, ranking_task
@@ -92,10 +92,10 @@ def _content(run: Path, module: LinkPredictionModule, data: MovieLensDataModule)
 
 def _baseline_rankings(data: MovieLensDataModule, task: RankingTask) -> dict[str, Ranking]:
     history = link_matrix(data.split.train_links, data.num_users, data.num_movies)
-    rankings = {}
+    features, rankings = feature_matrix(data.graph), {}
     for name in _BESIDE:
         baseline = replace(BASELINES[name].baseline)  # type: ignore[type-var]
-        baseline.fit(history, seed=0)
+        baseline.fit(history, features, seed=0)
         rankings[name] = rank_users(task, partial(baseline.score, history=history))
     return rankings
 

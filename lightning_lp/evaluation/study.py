@@ -16,9 +16,11 @@ from rich.table import Table
 from lightning_lp.atomic import replacing
 from lightning_lp.cli import Parser, main
 from lightning_lp.errors import UserError
-from lightning_lp.evaluation.baselines import BASELINES
+from lightning_lp.evaluation.baselines import BASELINES, Candidate
 from lightning_lp.evaluation.comparison import Comparison, Part
+from lightning_lp.evaluation.linear import LinearPart
 from lightning_lp.evaluation.significance import paired_tests
+from lightning_lp.model.module import LinkPredictionModule
 
 TUTORIAL = {
     "model.encoder": "sage",
@@ -55,6 +57,7 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
     | {"data.disjoint_train_ratio": 0.3, "data.exclude_seed_links": False, "data.exact_negatives": False},
 }
 """By name, what is changed of the default configuration."""
+LINEAR = "linear part alone"
 SHOWN = ("recall@20", "ndcg@20")
 _TEST = "ndcg@20"
 
@@ -107,13 +110,18 @@ def _parse(args: Sequence[str] | None) -> tuple[Namespace, list[str]]:
         prog="ablate.py", description="Variants of the model over several seeds. Options of fit follow after --."
     )
     parser.add_argument("--variants", type=list[str], default=list(VARIANTS), help="names, as JSON list; default: all")
-    parser.add_argument("--baselines", type=list[str], default=["iALS", "EASE"], help="names, as JSON list")
+    parser.add_argument(
+        "--baselines",
+        type=list[str],
+        default=[LINEAR, "EASE + features", "EASE", "iALS"],
+        help=f"names, as JSON list: those of compare.py, and '{LINEAR}', which is the first variant's",
+    )
     parser.add_argument("--seeds", type=list[int], default=[0, 1, 2], help="seeds of split and training")
     parser.add_argument("--part", type=Part, default="validation", help="part of the split whose links are ranked")
     parser.add_argument("--out", type=Path, default=Path("lightning_logs/ablation.json"), help="file to write")
     parser.add_argument("flags", nargs="*", help="options of fit, such as --data.root DIR")
     options = parser.parse_args(args)
-    for kind, known in (("variants", VARIANTS), ("baselines", BASELINES)):
+    for kind, known in (("variants", VARIANTS), ("baselines", (LINEAR, *BASELINES))):
         for name in options[kind]:
             if name not in known:
                 raise UserError(f"--{kind} {name}: not one of {', '.join(known)}")
@@ -125,13 +133,13 @@ def _run_seed(lines: list[Line], options: Namespace, flags: list[str], seed: int
     for line in lines:
         if line.name in VARIANTS:
             data, module, seconds = _fit(VARIANTS[line.name], flags, seed)
-            # The parts are the same whatever a variant changes of training.
-            comparison = comparison or Comparison(data, options.part, seed)
+            if comparison is None:  # the parts are the same whatever a variant changes of training
+                comparison, candidates = Comparison(data, options.part, seed), _candidates(module)
             entry = comparison.add_model(module, seconds)
         else:
             if comparison is None:
                 raise UserError("--variants: at least one is needed beside the baselines")
-            entry = comparison.add_baseline(line.name, BASELINES[line.name], search=True)
+            entry = comparison.add_baseline(line.name, candidates[line.name], search=True)
         ranking = comparison.ranking(entry.name)
         line.runs.append({"seed": seed, "auroc": entry.auroc or 0.0, "fit_s": entry.fit_s or 0.0, **entry.metrics})
         line.values.append({})
@@ -140,7 +148,13 @@ def _run_seed(lines: list[Line], options: Namespace, flags: list[str], seed: int
             values[ranking.users.numpy()] = ranking.values[metric].numpy()
             line.values[-1][metric] = values
         shown = ", ".join(f"{metric} {line.runs[-1][metric]:.4f}" for metric in ("auroc", *SHOWN))
-        print(f"seed {seed}, {line.name}: {shown}, {entry.fit_s:.0f} s", flush=True)
+        print(f"seed {seed}, {line.name}: {shown}, {entry.fit_s:.1f} s", flush=True)
+
+
+def _candidates(module: LinkPredictionModule) -> Mapping[str, Candidate]:
+    """What is fitted beside the variants: the baselines, and the linear part of the first variant at its settings."""
+    linear = LinearPart(module.hparams["spectral_channels"], module.hparams["spectral_l2"])
+    return {**BASELINES, LINEAR: Candidate(linear)}
 
 
 def _given(changes: Mapping[str, Any]) -> list[str]:
@@ -192,6 +206,6 @@ def _table(options: Namespace, lines: Sequence[Line]) -> Table:
     for entry in _summary(options, lines):
         cells = [f"{entry['mean'][name]:.4f} ± {entry['std'][name]:.4f}" for name in ("auroc", *SHOWN)]
         p = entry.get(f"lead_{_TEST}", {}).get("p")
-        table.add_row(entry["name"], *cells, "" if p is None else f"{p:.4f}", f"{entry['mean']['fit_s']:.0f} s")
+        table.add_row(entry["name"], *cells, "" if p is None else f"{p:.4f}", f"{entry['mean']['fit_s']:.1f} s")
     table.caption = "p: of the difference to the first line in NDCG@20, paired over users, each user's mean over seeds"
     return table

@@ -1,4 +1,4 @@
-"""The model that recommends best: a user is the movies it has rated."""
+"""The default model: a user is the movies it has rated."""
 
 import math
 

@@ -6,7 +6,6 @@ from typing import Any, Literal, cast
 import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
-from pytorch_lightning.trainer.states import TrainerFn
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch_geometric.data import HeteroData
@@ -38,7 +37,7 @@ class LinkPredictionModule(pl.LightningModule):
         num_terms: number of terms of titles, which only the encoder ``history`` reads. From the data, too.
         max_terms: the most terms of one title. From the data, too.
         num_layers: number of GraphSAGE layers. The command line takes the number of hops sampled.
-        encoder: ``history`` (a user is its movies; recommends best) or ``sage`` (the tutorial's: an embedding for
+        encoder: ``history`` (the default: a user is its movies) or ``sage`` (the tutorial's: an embedding for
             each user and movie, and GraphSAGE in both directions).
         losses: weight of each loss in the sum that is minimised: ``bce``, ``softmax``, ``bpr``.
         hidden_channels: width of embeddings and layers.
@@ -183,12 +182,6 @@ class LinkPredictionModule(pl.LightningModule):
             return optimizer
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: warm_cosine(step, self._num_steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-    def log(self, *args: Any, **kwargs: Any) -> None:
-        """Logs as Lightning does, but keeps the validation that follows a fit out of the fit's learning curves."""
-        if self.trainer.state.fn == TrainerFn.VALIDATING and self.trainer.global_step > 0:
-            kwargs["logger"] = False
-        super().log(*args, **kwargs)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Lets the data refuse a checkpoint that was trained on other data.

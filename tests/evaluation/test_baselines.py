@@ -10,8 +10,17 @@ from torch_geometric.transforms import RandomLinkSplit
 from lightning_lp.data.graph import build_graph
 from lightning_lp.data.schema import MOVIE, RATES, REV_RATES, USER, Columns
 from lightning_lp.data.tables import read_tables
-from lightning_lp.evaluation.baselines import BASELINES, EASE, IALS, DegreeSum, ItemKNN, Popularity, link_matrix
+from lightning_lp.evaluation.baselines import (
+    BASELINES,
+    IALS,
+    DegreeSum,
+    ItemKNN,
+    Popularity,
+    feature_matrix,
+    link_matrix,
+)
 from lightning_lp.evaluation.comparison import label_auroc
+from lightning_lp.evaluation.linear import EASE
 from lightning_lp.evaluation.pairwise import BPR
 from lightning_lp.evaluation.ranking import rank_users, ranking_task, top_k
 from tests.graphs import random_links
@@ -21,6 +30,7 @@ LIKED = torch.tensor([(user, movie) for user in range(20) for movie in range(20)
 PARITY = link_matrix(LIKED[LIKED[:, 0] != LIKED[:, 1]].t(), 20, 20)
 EVERYBODY = torch.arange(20)
 SEEN = torch.from_numpy(np.stack(PARITY.nonzero()).astype(np.int64))
+NO_FEATURES = csr_matrix((0, 20), dtype=np.float32)
 FAST = {"BPR-MF": {"epochs": 2}, "LightGCN": {"epochs": 2}}
 
 
@@ -30,7 +40,7 @@ FAST = {"BPR-MF": {"epochs": 2}, "LightGCN": {"epochs": 2}}
     ids=repr,
 )
 def test_the_withheld_movie_comes_first(baseline):
-    baseline.fit(PARITY, 0)
+    baseline.fit(PARITY, NO_FEATURES, 0)
     assert top_k(baseline.score(EVERYBODY, PARITY), SEEN, 1).flatten().tolist() == EVERYBODY.tolist()
 
 
@@ -38,18 +48,18 @@ def test_the_withheld_movie_comes_first(baseline):
 def test_all_share_one_interface(name):
     links = random_links(15, 25, 120, seed=0)
     train, history = link_matrix(links[:, ::2], 15, 25), link_matrix(links, 15, 25)
-    scores = []
+    features, scores = link_matrix(random_links(6, 25, 40, seed=1), 6, 25), []
     for _ in range(2):
         baseline = replace(BASELINES[name].baseline, **FAST.get(name, {}))
         state = torch.get_rng_state()
-        baseline.fit(train, 3)
+        baseline.fit(train, features, 3)
         assert torch.equal(torch.get_rng_state(), state)
         scores.append(baseline.score(torch.tensor([4, 0, 14]), history))
     assert scores[0].shape == (3, 25)
     assert scores[0].dtype == torch.float32
     assert torch.equal(*scores)
     assert torch.allclose(baseline.score(torch.tensor([14]), history), scores[0][2:], atol=1e-6)
-    assert baseline.memory(15, 25, 60) > 0
+    assert baseline.memory(15, 25, 60, 6) > 0
     for change in BASELINES[name].grid:
         replace(baseline, **change)
 
@@ -58,10 +68,23 @@ def test_counts():
     links = torch.tensor([[0, 0, 1], [0, 2, 2]])
     matrix = link_matrix(links, 2, 4)
     popularity, degrees = Popularity(), DegreeSum()
-    popularity.fit(matrix, 0)
-    degrees.fit(matrix, 0)
+    popularity.fit(matrix, NO_FEATURES, 0)
+    degrees.fit(matrix, NO_FEATURES, 0)
     assert popularity.score(torch.tensor([1, 0]), matrix).tolist() == [[1, 0, 2, 0]] * 2
     assert degrees.score(torch.tensor([0]), matrix)[0].exp().tolist() == pytest.approx([6, 3, 9, 3])
+
+
+def test_features_are_genres_and_then_terms(tmp_path):
+    (tmp_path / "movies.csv").write_text(
+        "movieId,title,genres\n1,Toy Story (1995),A|C\n2,Toy Story 2 (1999),C\n3,Heat,\n"
+    )
+    (tmp_path / "ratings.csv").write_text("userId,movieId\n7,1\n7,2\n7,3\n")
+    tables = read_tables(tmp_path, Columns())
+    graph = build_graph(tables)
+    assert (graph.vocabulary, graph.terms) == (["A", "C"], ["1995-1999", "story", "toy"])
+    expected = [[1, 0, 0], [1, 1, 0], *[[1, 1, 0]] * 3]
+    assert feature_matrix(graph).toarray().tolist() == expected
+    assert feature_matrix(build_graph(tables, use_terms=False)).toarray().tolist() == expected[:2]
 
 
 def test_item_knn_sums_the_similarities_of_the_nearest_rated_movies():
@@ -71,7 +94,7 @@ def test_item_knn_sums_the_similarities_of_the_nearest_rated_movies():
     similarity = dense.T @ dense / np.outer(norm, norm)
     np.fill_diagonal(similarity, 0)
     baseline = ItemKNN(num_neighbors=3)
-    baseline.fit(matrix, 0)
+    baseline.fit(matrix, NO_FEATURES, 0)
     weight = baseline.score(torch.arange(12), csr_matrix(np.eye(12, dtype=np.float32))).numpy()
     assert np.allclose(weight[weight > 0], similarity[weight > 0])
     assert np.allclose(np.sort(weight, axis=0)[-3:], np.sort(similarity, axis=0)[-3:])  # the nearest, for each movie
@@ -79,27 +102,11 @@ def test_item_knn_sums_the_similarities_of_the_nearest_rated_movies():
     assert np.allclose(baseline.score(torch.arange(30), matrix), dense @ weight, atol=1e-5)
 
 
-@pytest.mark.parametrize(("num_users", "num_movies"), [(8, 30), (30, 8)])  # the two ways to the same inverse
-def test_ease_is_its_closed_form(num_users, num_movies):
-    matrix = link_matrix(random_links(num_users, num_movies, 90, seed=2), num_users, num_movies)
-    dense = matrix.toarray().astype(float)
-    inverse = np.linalg.inv(dense.T @ dense + 5.0 * np.eye(num_movies))
-    weight = inverse / -np.diag(inverse)
-    np.fill_diagonal(weight, 0)
-    baseline = EASE(l2=5.0)
-    baseline.fit(matrix, 0)
-    assert np.allclose(baseline.score(torch.arange(num_users), matrix), dense @ weight, atol=1e-5)
-
-
-def test_ease_on_sixty_thousand_movies_would_not_fit():
-    assert EASE().memory(100_000, 60_000, 10**7) > 50 * 2**30
-    assert ItemKNN().memory(100_000, 60_000, 10**7) < 2 * 2**30
-
-
 @pytest.mark.slow
 def test_reference_figures(movielens):
     """The table of DESIGN section 3: the split of PyG, seed 0, validation."""
-    data = build_graph(read_tables(movielens, Columns())).data
+    graph = build_graph(read_tables(movielens, Columns()))
+    data = graph.data
     del data[RATES].time  # the links are in the order of ratings.csv, the movies in that of movies.csv
     torch_geometric.seed_everything(0)
     split = RandomLinkSplit(
@@ -121,7 +128,7 @@ def test_reference_figures(movielens):
         "EASE": (0.928, 0.262, 0.242),
     }.items():
         baseline = BASELINES[name].baseline
-        baseline.fit(train, 0)
+        baseline.fit(train, feature_matrix(graph), 0)
         found = rank_users(ranking_task(val), lambda users, fitted=baseline: fitted.score(users, train)).means()
         auroc = label_auroc(val, lambda users, fitted=baseline: fitted.score(users, train))
         assert (auroc, found["recall@20"], found["ndcg@20"]) == pytest.approx(expected, abs=0.01), name

@@ -77,7 +77,8 @@ def test_a_run_is_compared_on_its_own_split(folder, capsys):
         assert name in shown
     text = (version / "comparison.md").read_text()
     assert text.count("\n| ") == len(BASELINES) + 3
-    assert "- EASE: l2 300.0\n" in text
+    assert "- EASE: l2 300.0, feature_weight 0.0\n" in text
+    assert "- EASE + features: l2 150.0, feature_weight 2.0\n" in text
 
 
 def test_without_a_run_settings_are_searched(folder, trained, monkeypatch):
@@ -89,7 +90,7 @@ def test_without_a_run_settings_are_searched(folder, trained, monkeypatch):
     search = found["models"]["EASE"]["search"]
     assert [tried["l2"] for tried in search] == [change["l2"] for change in BASELINES["EASE"].grid]
     best = max(search, key=lambda tried: tried["ndcg@20"])
-    assert found["models"]["EASE"]["parameters"] == {"l2": best["l2"]}
+    assert found["models"]["EASE"]["parameters"] == {"l2": best["l2"], "feature_weight": 0.0}
     assert found["models"]["EASE"]["metrics"]["ndcg@20"] == best["ndcg@20"]
     # Test is ranked by the settings that validation chose.
     compare([*common, "--part=test", "--out=tested"])
@@ -163,4 +164,11 @@ def test_quick_comparison_of_movielens(movielens, tmp_path):
     models = report(tmp_path)["models"]
     recall = {name: entry["metrics"]["recall@20"] for name, entry in models.items()}
     assert recall["EASE"] == pytest.approx(0.262, abs=0.02)  # our own split: seed 0 draws otherwise than PyG's
-    assert recall["EASE"] > recall["iALS"] > recall["LightGCN"] > recall["BPR-MF"] > recall["popularity"]
+    assert (
+        recall["EASE + features"]
+        > recall["EASE"]
+        > recall["iALS"]
+        > recall["LightGCN"]
+        > recall["BPR-MF"]
+        > recall["popularity"]
+    )

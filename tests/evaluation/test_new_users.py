@@ -62,7 +62,7 @@ def test_what_is_written_is_the_rest(root, tmp_path):
     pd.testing.assert_frame_equal(rest.ratings, visible.reset_index(drop=True))
 
 
-def test_script_compares_three_models(root, tmp_path, monkeypatch, capsys):
+def test_script_compares_four_models(root, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     flags = ["--root", str(root), "--share", "0.2", "--trainer.max_epochs=2", *QUIET, *SMALL]
     monkeypatch.setattr(sys, "argv", ["new_users.py", *flags])
@@ -71,7 +71,7 @@ def test_script_compares_three_models(root, tmp_path, monkeypatch, capsys):
     assert "8 of 40 users were hidden; all metrics: lightning_logs/new_users.json" in out
     found = json.loads((tmp_path / "lightning_logs" / "new_users.json").read_text())
     assert (found["dataset"], found["users"], found["hidden"]) == ("movies", 40, 8)
-    assert list(found["models"]) == ["lightning_lp", "ItemKNN", "popularity"]
+    assert list(found["models"]) == ["lightning_lp", "EASE + features", "ItemKNN", "popularity"]
     for name, metrics in found["models"].items():
         assert name in out
         assert 0 < metrics["recall@20"] <= 1

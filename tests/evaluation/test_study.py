@@ -6,7 +6,8 @@ import pytest
 
 from lightning_lp.cli import main
 from lightning_lp.data.synthetic import write_movielens
-from lightning_lp.evaluation.study import VARIANTS, Line, _given
+from lightning_lp.evaluation.study import LINEAR, VARIANTS, Line, _candidates, _given, _parse
+from lightning_lp.model.module import LinkPredictionModule
 from tests.journeys import QUIET, SMALL, run_script
 
 
@@ -18,11 +19,16 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_variants_and_baselines_in_one_table(root, capsys):
-    choice = ["--variants", '["default","without the linear part"]', "--baselines", '["popularity"]']
+    choice = [
+        "--variants",
+        '["default","without the linear part"]',
+        "--baselines",
+        '["popularity","linear part alone"]',
+    ]
     flags = [f"--data.root={root}", "--trainer.max_epochs=1", *QUIET, *SMALL]
     assert run_script("ablate.py", *choice, "--seeds", "[0,1]", "--out", "study.json", "--", *flags) == 0
     found = json.loads(Path("study.json").read_text())
-    names = ["default", "without the linear part", "popularity"]
+    names = ["default", "without the linear part", "popularity", "linear part alone"]
     assert [model["name"] for model in found["models"]] == names
     for model in found["models"]:
         assert [run["seed"] for run in model["runs"]] == [0, 1]
@@ -47,6 +53,16 @@ def test_every_variant_is_a_configuration(name, root, capsys):
         main(["fit", f"--data.root={root}", *_given(VARIANTS[name]), "--print_config"])
     assert end.value.code == 0
     capsys.readouterr()
+
+
+def test_the_linear_part_has_the_settings_of_the_first_variant():
+    module = LinkPredictionModule(20, 30, 3, hidden_channels=4, spectral_channels=5, spectral_l2=7.0)
+    assert vars(_candidates(module)[LINEAR].baseline) == {"channels": 5, "l2": 7.0}
+
+
+def test_the_baselines_beside_the_variants():
+    options, _ = _parse([])
+    assert options.baselines == [LINEAR, "EASE + features", "EASE", "iALS"]
 
 
 def test_a_user_counts_by_its_mean_over_seeds():

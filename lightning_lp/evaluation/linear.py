@@ -1,0 +1,96 @@
+"""Linear models in closed form: EASE, with and without features of the movies, and the model's own linear part."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix, vstack
+from torch import Tensor
+
+from lightning_lp.model.spectral import scored, spectral_embeddings
+
+Floats = NDArray[np.float64]
+
+
+@dataclass
+class EASE:
+    """Linear regression of each movie on all others, in closed form.
+
+    Steck, "Embarrassingly shallow autoencoders for sparse data", WWW 2019: with P the inverse of X'X + l2 I, the
+    weight of movie i for movie j is -P[i, j] / P[j, j], and 0 for i = j. The rows of X are the users and, times
+    ``feature_weight``, the features (Jeunen, Van Balen and Goethals, "Closed-form models for collaborative filtering
+    with side-information", RecSys 2020). Where there are fewer rows than movies, P = (I - X' K X) / l2 with K the
+    inverse of X X' + l2 I: the same numbers by a smaller inverse.
+
+    Args:
+        l2: the paper's lambda.
+        feature_weight: weight of a feature, where a link counts 1; 0: from the links alone.
+    """
+
+    l2: float = 300.0
+    feature_weight: float = 0.0
+    inverse: Floats = field(init=False, repr=False)
+    diagonal: Floats = field(init=False, repr=False)
+    rows: csr_matrix | None = field(init=False, repr=False, default=None)
+
+    def fit(self, user_item: csr_matrix, features: csr_matrix, seed: int) -> None:
+        """Inverts the smaller of the two Gram matrices."""
+        blocks = [user_item, features * self.feature_weight] if self.feature_weight else [user_item]
+        matrix = vstack(blocks, "csr").astype(np.float64)
+        num_rows, num_movies = matrix.shape
+        is_dual = num_rows < num_movies
+        gram = (matrix @ matrix.T if is_dual else matrix.T @ matrix).toarray()
+        np.fill_diagonal(gram, gram.diagonal() + self.l2)
+        self.inverse = np.linalg.inv(gram)
+        self.rows = matrix if is_dual else None
+        self.diagonal = self._dual_diagonal(matrix) if is_dual else self.inverse.diagonal()
+
+    def score(self, users: Tensor, history: csr_matrix) -> Tensor:
+        """Follows the history."""
+        known = history[users.numpy()].astype(np.float64)
+        if self.rows is None:
+            projected = known @ self.inverse
+        else:
+            projected = (known - ((known @ self.rows.T) @ self.inverse) @ self.rows) / self.l2
+        return torch.from_numpy(np.ascontiguousarray(known - projected / self.diagonal, np.float32))
+
+    def memory(self, num_users: int, num_movies: int, num_links: int, num_features: int) -> int:
+        """The Gram matrix, its inverse and two copies that the inversion needs."""
+        num_rows = num_users + (num_features if self.feature_weight else 0)
+        return 4 * 8 * min(num_rows, num_movies) ** 2
+
+    def _dual_diagonal(self, matrix: csr_matrix) -> Floats:
+        columns = matrix.tocsc()
+        blocks = (columns[:, start : start + 1024] for start in range(0, matrix.shape[1], 1024))
+        explained = [np.asarray(block.multiply(self.inverse @ block).sum(axis=0)).ravel() for block in blocks]
+        diagonal: Floats = (1 - np.concatenate(explained)) / self.l2
+        return diagonal
+
+
+@dataclass
+class LinearPart:
+    """What the encoder ``history`` adds to its learned scores, alone: EASE with features, cut off after some channels.
+
+    Args:
+        channels: how many singular values are kept (``--model.spectral_channels``).
+        l2: the penalty (``--model.spectral_l2``).
+    """
+
+    channels: int = 768
+    l2: float = 150.0
+    source: Tensor = field(init=False, repr=False)
+
+    def fit(self, user_item: csr_matrix, features: csr_matrix, seed: int) -> None:
+        """Computes the vectors of the movies, as the encoder does before training."""
+        links, pairs = (torch.from_numpy(np.stack(rows.nonzero()).astype(np.int64)) for rows in (user_item, features))
+        self.source = spectral_embeddings(links, pairs, user_item.shape[1], self.channels, self.l2)
+
+    def score(self, users: Tensor, history: csr_matrix) -> Tensor:
+        """Follows the history."""
+        z_user = torch.from_numpy(history[users.numpy()] @ self.source.numpy())
+        return z_user @ scored(self.source).T
+
+    def memory(self, num_users: int, num_movies: int, num_links: int, num_features: int) -> int:
+        """Vectors of rows and movies, each with two copies on the way, and the links in two orders."""
+        return 3 * 4 * self.channels * (num_users + num_features + num_movies) + 2 * 24 * num_links
