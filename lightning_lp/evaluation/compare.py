@@ -88,7 +88,7 @@ def _add_figure(run: Path, comparison: Comparison) -> None:
     """Adds the recall curves of all models to the run's TensorBoard events."""
     curves = {entry.name: entry.recall_curve for entry in comparison.entries if entry.recall_curve}
     with SummaryWriter(run, filename_suffix=COMPARISON_SUFFIX) as writer:
-        writer.add_figure("compare/recall_at_k", recall_figure(curves))
+        writer.add_figure("val/recall_at_k", recall_figure(curves))
 
 
 def _fit_seconds(run: Path) -> float | None:

@@ -70,7 +70,7 @@ def test_the_comparison_is_shown_once_it_is_made(run_folder):
     assert "scripts/compare.py" not in page.text
     events = EventAccumulator(str(run_folder))
     events.Reload()
-    assert "compare/recall_at_k" in events.Tags()["images"]
+    assert "val/recall_at_k" in events.Tags()["images"]
 
 
 def test_tensorboard_has_samples_and_projector(run_folder):
