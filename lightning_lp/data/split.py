@@ -58,6 +58,16 @@ class LinkSplit:
         parts = {"val": self.val, "test": self.test}
         return {name: graph for name, graph in parts.items() if graph[RATES].edge_label.numel()}
 
+    def part(self, name: str) -> HeteroData:
+        """A held-out part, ``val`` or ``test``.
+
+        Raises:
+            UserError: there is none.
+        """
+        if name not in self.held_out:
+            raise UserError(f"--data.num_{name} 0 has held no links out to judge on: give a share, such as 0.1")
+        return self.held_out[name]
+
 
 def split_links(
     data: HeteroData,

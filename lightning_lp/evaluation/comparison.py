@@ -66,6 +66,9 @@ class Comparison:
 
     Attributes:
         entries: the models so far.
+
+    Raises:
+        UserError: the split has no such part.
     """
 
     def __init__(
@@ -75,12 +78,13 @@ class Comparison:
         self.entries: list[Entry] = []
         self._seed = seed
         self._max_memory = 0.8 * psutil.virtual_memory().available if max_memory is None else max_memory
-        self._graph: HeteroData = split.val if part == "validation" else split.test
+        self._split = split
+        self._graph: HeteroData = split.part("val" if part == "validation" else "test")
         shape = (data.num_users, data.num_movies)
         self._train = link_matrix(split.train_links, *shape)
         self._history = link_matrix(self._graph[RATES].edge_index, *shape)
         self._features = feature_matrix(data.graph)
-        self._val_task = ranking_task(split.val, below)
+        self._below = below
         self._task = ranking_task(self._graph, below)
         self._rankings: dict[str, Ranking] = {}
 
@@ -108,13 +112,14 @@ class Comparison:
             self.entries.append(Entry(name, skipped=f"needs {gib[0]} of memory, {gib[1]} may be used"))
             return self.entries[-1]
         chosen, best, tried = candidate.baseline, -1.0, []
+        val_task = ranking_task(self._split.part("val"), self._below) if search else self._task
         for change in candidate.grid if search else ({},):
             baseline = replace(candidate.baseline, **change)  # type: ignore[type-var]
             start = time.perf_counter()
             baseline.fit(self._train, self._features, self._seed)
             seconds, reached = time.perf_counter() - start, 0.0
             if search:
-                reached = rank_users(self._val_task, _scorer(baseline, self._train)).means()[TARGET]
+                reached = rank_users(val_task, _scorer(baseline, self._train)).means()[TARGET]
                 tried.append({**change, TARGET: reached})
             if reached > best:
                 chosen, best, fit_s = baseline, reached, seconds
