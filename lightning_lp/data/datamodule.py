@@ -1,6 +1,7 @@
 """The LightningDataModule: owns reading, graph, split and loaders."""
 
 import time
+from collections.abc import Mapping
 from copy import copy
 from functools import cached_property
 from pathlib import Path
@@ -100,6 +101,7 @@ class MovieLensDataModule(pl.LightningDataModule):
     ) -> None:
         super().__init__()
         self.save_hyperparameters(logger=False)
+        self.hparams.update(absolute_paths(self.hparams))
         check_settings(self.hparams)
         self.columns = Columns(
             user=user_column,
@@ -291,6 +293,12 @@ class MovieLensDataModule(pl.LightningDataModule):
                 f"process {trainer.global_rank} read other data than process 0 (split {mine}, not {first}): "
                 "give every machine the same files"
             )
+
+
+def absolute_paths(settings: Mapping[str, Any]) -> dict[str, str]:
+    """Those settings that are paths, as they are to be kept: so that a run finds its files from any folder."""
+    given = {name: settings.get(name) for name in ("root", "cache_dir", "predict_file")}
+    return {name: str(Path(path).expanduser().absolute()) for name, path in given.items() if path is not None}
 
 
 def data_of(trainer: pl.Trainer) -> MovieLensDataModule | None:
