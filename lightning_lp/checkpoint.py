@@ -1,16 +1,20 @@
 """Finds and loads checkpoints."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from inspect import signature
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from lightning_lp.callbacks.checkpoints import LAST
+from lightning_lp.callbacks.checkpoints import is_last
+from lightning_lp.callbacks.results import recorded_checkpoint
 from lightning_lp.checkpoint_io import read_checkpoint
 from lightning_lp.data.datamodule import MovieLensDataModule
 from lightning_lp.errors import UserError
 from lightning_lp.model.module import LinkPredictionModule
+from lightning_lp.places import checkpoint_folder, located, run_of, run_state
+from lightning_lp.resume import checkpoints_of
 
 
 def load_checkpoint(path: Path | str) -> tuple[LinkPredictionModule, dict[str, Any]]:
@@ -46,34 +50,58 @@ def load_run(
         UserError: there is no such run, or its data is not, or no longer, that which it was trained on.
     """
     module, state = load_checkpoint(path)
-    settings = read_checkpoint(find_checkpoint(path))["datamodule_hyper_parameters"]
+    settings = read_checkpoint(find_checkpoint(path), lazily=True)["datamodule_hyper_parameters"]
     known = signature(MovieLensDataModule).parameters
-    data = MovieLensDataModule(**{name: settings[name] for name in known if name in settings} | dict(changes))
+    settings = {name: settings[name] for name in known if name in settings} | dict(changes)
+    if settings.get("root") is not None and not Path(settings["root"]).expanduser().is_dir():
+        raise UserError(
+            f"the data of {path} was read from {Path(settings['root']).absolute()}, which is no folder here: name it "
+            "with --data.root DIR"
+        )
+    data = MovieLensDataModule(**settings)
     data.setup()
     data.load_state_dict(state)
     return data, module
 
 
 def find_checkpoint(path: Path | str) -> Path:
-    """The file itself, or the best checkpoint of a run folder: the one that is not ``last.ckpt``.
+    """The file itself, or the checkpoint that a run recommends: the best that it has kept.
+
+    It is the one that ``results.json`` names, unless ``last.ckpt`` is further on, as in a run that was continued and
+    then killed: then that which ``last.ckpt`` tells of.
 
     Raises:
-        UserError: there is none, or there are several.
+        UserError: there is none, or there are several and nothing tells which.
     """
     path = Path(path)
     if path.is_file():
         return path
     if not path.is_dir():
         raise UserError(f"{path}: no such file or folder, a run folder or a checkpoint file is wanted")
-    found = _best_checkpoints(path)
-    if len(found) > 1 and (last := path / "checkpoints" / LAST).is_file():  # a killed run: last.ckpt knows which is it
-        states = read_checkpoint(last).get("callbacks", {}).values()
-        best = {Path(state["best_model_path"]).name for state in states if "best_model_path" in state}
-        found = [file for file in found if file.name in best] or found
+    recorded, steps = _recorded(path)
+    if best := _told_by_last(path, steps) or recorded:
+        return best
+    found = _best_checkpoints(path)  # written by an older version, or last.ckpt is gone
     if len(found) != 1:
         names = ", ".join(file.name for file in found) or "none"
         raise UserError(f"{path / 'checkpoints'} holds no one best checkpoint (found: {names}): name the file itself")
     return found[0]
+
+
+def records_of(run: Path) -> Path:
+    """The folder with the ``results.json`` of a run: its own, or, of a run without a logger, its checkpoints'."""
+    beside = run / "checkpoints"
+    return beside if not recorded_checkpoint(run) and recorded_checkpoint(beside) else run
+
+
+def run_folder_of(path: Path) -> Path:
+    """The run folder that was named, or that a checkpoint file belongs to; or the file's own, if it lies in none."""
+    if path.is_dir():
+        return records_of(path)
+    try:
+        return run_of(path, read_checkpoint(path, lazily=True))
+    except UserError:
+        return path.parent
 
 
 def newest_run(logs: Path | str = "lightning_logs") -> Path:
@@ -82,11 +110,35 @@ def newest_run(logs: Path | str = "lightning_logs") -> Path:
     Raises:
         UserError: there is no run with a checkpoint.
     """
-    found = [file for run in Path(logs).glob("*") for file in _best_checkpoints(run)]
+    runs = [run for run in Path(logs).glob("*") if run.is_dir()]
+    found = [
+        (file.stat().st_mtime, run) for run in runs for file in [_recorded(run)[0], *_best_checkpoints(run)] if file
+    ]
     if not found:
         raise UserError(f"there is no trained model in {logs}: name a run folder with --run, or train with fit")
-    return max(found, key=lambda file: file.stat().st_mtime).parent.parent
+    return max(found)[1]
+
+
+def _recorded(run: Path) -> tuple[Path | None, int]:
+    """The checkpoint that ``results.json`` names, if it is there, and after how many steps that was written."""
+    folder = records_of(run)
+    entry = recorded_checkpoint(folder)
+    if entry is None or not (folder / entry["file"]).is_file():
+        return None, -1
+    return folder / entry["file"], entry["trained_steps"]
+
+
+def _told_by_last(run: Path, steps: int) -> Path | None:
+    """The best checkpoint as ``last.ckpt`` tells, if that was written after so many steps."""
+    with suppress(UserError):  # its checkpoints are elsewhere, or the file is damaged
+        file = max(filter(is_last, checkpoints_of(run)), key=lambda file: file.stat().st_mtime, default=None)
+        content = read_checkpoint(file, lazily=True) if file else {"global_step": -1}
+        state = run_state(content)
+        best = state.get("best_model_path") if content["global_step"] > steps else None
+        if file and best and (found := located(best, state["dirpath"], checkpoint_folder(file, content))):
+            return Path(found)
+    return None
 
 
 def _best_checkpoints(run: Path) -> list[Path]:
-    return sorted(file for file in run.glob("checkpoints/*.ckpt") if not file.name.startswith("last"))
+    return sorted(file for file in run.glob("checkpoints/**/*.ckpt") if not file.name.startswith("last"))

@@ -2,6 +2,7 @@
 
 import io
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,12 @@ PARTS = ("state_dict", "hyper_parameters", MovieLensDataModule.__qualname__, "da
 """What makes a checkpoint one of this project's."""
 
 
-def read_checkpoint(path: Path | str) -> dict[str, Any]:
+def read_checkpoint(path: Path | str, *, lazily: bool = False) -> dict[str, Any]:
     """Loads a checkpoint file to the CPU. Nothing in the file is run: a pickle with code in it is refused.
+
+    Args:
+        path: the file.
+        lazily: read the tensors only where they are used, for what the rest of the file tells.
 
     Raises:
         UserError: the file is damaged, not a checkpoint of ``lightning_lp``, or holds code.
@@ -28,7 +33,7 @@ def read_checkpoint(path: Path | str) -> dict[str, Any]:
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
     try:
-        checkpoint = torch.load(path, weights_only=True, map_location="cpu")
+        checkpoint = torch.load(path, weights_only=True, map_location="cpu", mmap=lazily)
         missing = [part for part in PARTS if part not in checkpoint]
     except Exception as error:  # torch.load raises whatever the bytes lead it to
         raise UserError(f"{path} is not a checkpoint of lightning_lp, or is damaged: give another") from error
@@ -44,7 +49,19 @@ class DurableCheckpointIO(TorchCheckpointIO):
     """Lets the Trainer write checkpoints so that a full disk, a kill or a power cut leaves the previous one.
 
     The Trainer loads with it, too: always with ``weights_only=True``.
+
+    Args:
+        only_own: remove a file only if this process wrote it, or has taken it over from the run that it continues:
+            whatever paths a checkpoint remembers.
     """
+
+    def __init__(self, *, only_own: bool = False) -> None:
+        super().__init__()
+        self._only_own, self._own = only_own, set[str]()
+
+    def take_over(self, paths: Iterable[str]) -> None:
+        """Counts these files as own."""
+        self._own.update(map(os.path.realpath, paths))
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         """Writes a checkpoint, whole or not at all.
@@ -62,13 +79,15 @@ class DurableCheckpointIO(TorchCheckpointIO):
                 f"the checkpoint {path} cannot be written: {error.strerror or error}; what was there before is kept: "
                 "make room, then go on with --resume"
             ) from error
+        self.take_over([str(path)])
 
     def load_checkpoint(self, path: str | Path, *_: Any, **__: Any) -> dict[str, Any]:
         """Loads a checkpoint; see :func:`read_checkpoint`."""
         return read_checkpoint(path)
 
     def remove_checkpoint(self, path: str | Path) -> None:
-        """Removes a checkpoint, if it is there."""
-        if os.path.exists(path):
+        """Removes a checkpoint, if it is there and may be removed."""
+        is_free = not self._only_own or os.path.realpath(path) in self._own
+        if is_free and os.path.exists(path):
             os.unlink(path)
             sync(Path(path).parent)

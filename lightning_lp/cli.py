@@ -15,15 +15,16 @@ from typing import Any, NoReturn, cast, get_args
 import pytorch_lightning as pl
 import yaml
 from jsonargparse import Namespace
-from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
+from pytorch_lightning.callbacks import EarlyStopping
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 from pytorch_lightning.loggers import Logger, TensorBoardLogger
 
 from lightning_lp import resume, signals
-from lightning_lp.callbacks.checkpoints import RunCheckpoint
+from lightning_lp.callbacks.checkpoints import RunCheckpoint, checkpoint_of
 from lightning_lp.callbacks.continuation import Continuation
 from lightning_lp.callbacks.curves import Curves
 from lightning_lp.callbacks.data_report import DataReport
+from lightning_lp.callbacks.event_log import logs_of
 from lightning_lp.callbacks.finite import FiniteNumbers
 from lightning_lp.callbacks.predictions import PredictionWriter
 from lightning_lp.callbacks.ranking import RankingMetrics
@@ -37,6 +38,7 @@ from lightning_lp.errors import UserError
 from lightning_lp.escape import visible
 from lightning_lp.mistakes import check_config, explain
 from lightning_lp.model.module import LinkPredictionModule
+from lightning_lp.places import checkpoint_folder, run_of
 
 MONITOR = "val/auroc"
 COMMANDS = ("fit", "validate", "test", "predict")
@@ -123,24 +125,29 @@ class LinkPredictionCLI(LightningCLI):
         _check_nulls(self.config[command], self._subcommand_parsers[command])
         _check_sizes(self.config[command])
         path = self.config[command].get("ckpt_path")
-        if command != "fit":  # the best model's file is of interest to a fit alone
-            warnings.filterwarnings("ignore", message="The dirpath has changed")
         if path is None and command != "fit":
             raise UserError(f"{command} needs a trained model: give --ckpt_path FILE")
         if path is not None:
             _check_checkpoint(path, given)
             if command == "fit":
-                resume.run_of(Path(path))
+                run_of(Path(path), read_checkpoint(path, lazily=True))
                 warnings.filterwarnings("ignore", message="Checkpoint directory .* exists")  # it is the run's own
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """Makes the Trainer; a continued run goes on in its own folder."""
         config = self.config[self.subcommand]
-        if self.subcommand == "fit" and config.ckpt_path and config.trainer.logger in (None, True):
-            run = resume.run_of(Path(config.ckpt_path))
-            kwargs["logger"] = TensorBoardLogger(run.parent.parent, run.parent.name, run.name)
+        path = Path(config.ckpt_path) if self.subcommand == "fit" and config.ckpt_path else None
+        content = read_checkpoint(path, lazily=True) if path else {}
+        if path:
+            loggers, logs = self._get(self.config_init, "trainer").logger, logs_of(path, content)
+            kwargs["logger"] = resume.continued_loggers(loggers, config.trainer.logger, logs, run_of(path, content))
         trainer = super().instantiate_trainer(**kwargs)
-        trainer.strategy.checkpoint_io = DurableCheckpointIO()
+        trainer.strategy.checkpoint_io = DurableCheckpointIO(only_own=True)
+        if path and (checkpoint := checkpoint_of(trainer)):
+            checkpoint.continue_in(run_of(path, content), checkpoint_folder(path, content))
+        for callback in trainer.callbacks:  # type: ignore[attr-defined]
+            if isinstance(callback, Continuation):
+                callback.open_logs(trainer, content)
         return trainer
 
     def after_fit(self) -> None:
@@ -162,9 +169,8 @@ class LinkPredictionCLI(LightningCLI):
     @property
     def best_checkpoint(self) -> str | None:
         """Path of the best checkpoint of this fit; none if the run keeps none (``--trainer.fast_dev_run``)."""
-        checkpoint = self.trainer.checkpoint_callback
-        path = checkpoint.best_model_path if isinstance(checkpoint, ModelCheckpoint) else ""
-        return path or None
+        checkpoint = checkpoint_of(self.trainer)
+        return (checkpoint and checkpoint.best_model_path) or None
 
 
 @contextmanager

@@ -1,15 +1,23 @@
 """Finds the run that ``--resume`` and ``--ckpt_path last`` mean, and the checkpoint from which it goes on."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
-from lightning_lp.callbacks.checkpoints import LAST
+import yaml
+from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
+
+from lightning_lp.callbacks.checkpoints import LAST, is_last
 from lightning_lp.checkpoint_io import read_checkpoint
 from lightning_lp.errors import UserError
+from lightning_lp.places import run_of, run_state, same
 
 CONFIG_FILE = "config.yaml"
 RESUME = "--resume"
+DIRPATH = "--checkpoint.dirpath"
 
 
 def resolved(args: Sequence[str]) -> list[str]:
@@ -30,12 +38,12 @@ def resolved(args: Sequence[str]) -> list[str]:
         if name == RESUME:
             if args[0] != "fit":
                 raise UserError(f"--resume continues a fit, and not {args[0]}: give --ckpt_path FILE")
-            run = Path(value) if value else newest(logs_folder(args))
-            config = run / CONFIG_FILE
+            checkpoint = newest_readable(Path(value) if value else newest(logs_folder(args)), _option(rest, DIRPATH))
+            config = run_of(checkpoint, read_checkpoint(checkpoint, lazily=True)) / CONFIG_FILE
             given = ["--config", str(config)] if config.is_file() else []
-            return [*args[:i], *given, "--ckpt_path", str(newest_readable(run)), *rest]
+            return [*args[:i], *given, "--ckpt_path", str(checkpoint), *rest]
         if name == "--ckpt_path" and value == "last":
-            return [*args[:i], name, str(newest_readable(newest(logs_folder(args)))), *rest]
+            return [*args[:i], name, str(newest_readable(newest(logs_folder(args)), _option(args, DIRPATH))), *rest]
     return args
 
 
@@ -45,55 +53,135 @@ def newest(logs: Path) -> Path:
     Raises:
         UserError: no run has one.
     """
-    found = [file for run in logs.glob("*") for file in _checkpoints(run)]
+    found = []
+    for run in logs.glob("*"):
+        with suppress(UserError):  # a copy, which has to be named
+            found += [(file.stat().st_mtime, run) for file in checkpoints_of(run)]
     if not found:
         raise UserError(f"there is no run in {logs} that could be continued: name its folder with --resume RUN")
-    return max(found, key=lambda file: file.stat().st_mtime).parent.parent
+    return max(found)[1]
 
 
-def newest_readable(run: Path) -> Path:
+def newest_readable(run: Path, dirpath: str | None = None) -> Path:
     """``last.ckpt`` of a run; if that is damaged or gone, the newest checkpoint that is not, and says so.
+
+    Args:
+        run: its folder, or that of its checkpoints.
+        dirpath: where its checkpoints may be, too.
 
     Raises:
         UserError: there is none.
     """
-    found = sorted(_checkpoints(run), key=lambda file: (file.name == LAST, file.stat().st_mtime), reverse=True)
-    for file in found:
+    found = checkpoints_of(run, dirpath) or list(run.glob("*.ckpt"))
+    for file in sorted(found, key=lambda file: (_goes_on(file), file.stat().st_mtime), reverse=True):
         try:
             read_checkpoint(file)
         except UserError as error:
             print(f"warning: {error}", file=sys.stderr)
         else:
-            if file.name != LAST:
+            if not is_last(file):
                 print(f"warning: no readable {LAST} in {file.parent}: going on from {file.name}", file=sys.stderr)
             return file
     raise UserError(f"{run} holds no readable checkpoint: train anew, with --config {run / CONFIG_FILE}")
 
 
-def logs_folder(args: Sequence[str]) -> Path:
-    """Where the runs are, with these options."""
-    root = ""
-    for arg, following in zip(args, [*args[1:], ""], strict=True):
-        name, _, value = arg.partition("=")
-        if name == "--trainer.default_root_dir":
-            root = value or following
-    return Path(root) / "lightning_logs"
-
-
-def run_of(checkpoint: Path) -> Path:
-    """The run folder that a checkpoint lies in.
+def checkpoints_of(run: Path, dirpath: str | None = None) -> list[Path]:
+    """The checkpoints of a run: in the folder that was given for them, if it holds any of this run; else in its own.
 
     Raises:
-        UserError: it lies in none.
+        UserError: that folder is another run's, and this run is a copy of it.
     """
-    folder = checkpoint.resolve().parent
-    if folder.name != "checkpoints":
-        raise UserError(
-            f"--ckpt_path {checkpoint}: a fit continues a run in its own folder, and this file lies in none: give "
-            "RUN/checkpoints/FILE"
-        )
-    return folder.parent
+    own = _dirpath(run)
+    for elsewhere in filter(None, (dirpath, own)):
+        found = [file for pattern in ("*.ckpt", "*/*.ckpt") for file in Path(elsewhere).glob(pattern)]
+        if mine := [file for file in found if _belongs(file, run)]:
+            return mine
+        if found and dirpath is None:
+            raise UserError(
+                f"{run}: its checkpoints were written into {own}, and those there are of another run, of which it may "
+                f"be a copy: give its own folder with {DIRPATH} DIR"
+            )
+    return list(run.glob("checkpoints/**/*.ckpt"))
 
 
-def _checkpoints(run: Path) -> list[Path]:
-    return list(run.glob("checkpoints/*.ckpt"))
+def _dirpath(run: Path) -> str | None:
+    """The ``--checkpoint.dirpath`` of a run."""
+    try:
+        text = (run / CONFIG_FILE).read_text(encoding="utf-8")
+        found: str | None = None if "\n  dirpath: null\n" in text else yaml.safe_load(text)["checkpoint"]["dirpath"]
+    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
+        return None
+    return found
+
+
+def _belongs(checkpoint: Path, run: Path) -> bool:
+    try:
+        return same(run_of(checkpoint, read_checkpoint(checkpoint, lazily=True)), run)
+    except UserError:
+        return False
+
+
+def _goes_on(file: Path) -> bool:
+    """Whether a file is a ``last.ckpt`` that the run was to be continued from, and not that of another callback."""
+    if not is_last(file):
+        return False
+    try:
+        return Path(run_state(read_checkpoint(file, lazily=True)).get("last_model_path") or file).name == file.name
+    except UserError:
+        return True  # it was, and is damaged
+
+
+def logs_folder(args: Sequence[str]) -> Path:
+    """Where the runs are, with these options."""
+    return Path(_option(args, "--trainer.default_root_dir") or "") / "lightning_logs"
+
+
+def _option(args: Sequence[str], wanted: str) -> str | None:
+    """The value that an option has been given last."""
+    found = None
+    for arg, following in pairwise([*args, ""]):
+        name, _, value = arg.partition("=")
+        if name == wanted:
+            found = value or following
+    return found
+
+
+def continued_loggers(loggers: Any, settings: Any, logs: Sequence[Mapping[str, Any]], run: Path) -> Any:
+    """The loggers of a continued run: each goes on in the folder that it had.
+
+    Args:
+        loggers: as the Trainer takes them, made with the run's settings; true or none: the default.
+        settings: class and arguments of each.
+        logs: kind and folder of those that the run had; no folder: it is that of another run, whose copy this is.
+        run: the run folder, of the default logger.
+
+    Returns:
+        What the Trainer takes. A logger of another kind than TensorBoard's and CSVLogger is left as it is.
+    """
+    if loggers in (None, True):
+        return TensorBoardLogger(run.parent.parent, run.parent.name, run.name)
+    if not loggers:
+        return loggers
+    left, found = list(logs), []
+    pairs = zip(loggers, settings, strict=True) if isinstance(loggers, list) else [(loggers, settings)]
+    for logger, setting in pairs:
+        kind = type(logger)
+        log = next((log for log in left if log["kind"] in (None, kind.__name__)), None)
+        if kind not in (TensorBoardLogger, CSVLogger) or log is None:
+            found.append(logger)
+            continue
+        left.remove(log)
+        options = {**setting.init_args, **setting.get("dict_kwargs", {}), **_in_folder(log["folder"])}
+        found.append(kind(**options))
+        if log["folder"] is None:
+            note = (
+                f"{kind.__name__} begins anew in {found[-1].log_dir}: its folder is that of the run this is a copy of"
+            )
+            print(f"note: {note}", file=sys.stderr)
+    return found
+
+
+def _in_folder(folder: Path | None) -> dict[str, Any]:
+    if folder is None:
+        return {"version": None}
+    return {"save_dir": str(folder.parent.parent), "name": folder.parent.name, "version": folder.name}

@@ -1,15 +1,21 @@
 """Which checkpoints a run keeps: the best by a metric, and ``last.ckpt``, from which training goes on."""
 
 import os
+import re
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
+from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor
 
+from lightning_lp.checkpoint_io import DurableCheckpointIO, read_checkpoint
 from lightning_lp.errors import UserError
+from lightning_lp.places import KEY, checkpoint_folder, relocated, run_state
 from lightning_lp.signals import DeferredSignals
 
 LAST = "last.ckpt"
@@ -20,7 +26,8 @@ class RunCheckpoint(ModelCheckpoint):
 
     ``last.ckpt`` is written when an epoch begins, at the intervals below, at the end, and when SIGTERM or Ctrl-C stops
     the training (with exit status 143 or 130). An outdated best checkpoint is removed only after ``last.ckpt`` knows
-    the new one, so that at any moment there is a file for all that ``last.ckpt`` tells of.
+    the new one, so that at any moment there is a file for all that ``last.ckpt`` tells of. In a folder with the
+    checkpoints of other runs, those are left alone: ``last.ckpt`` is then called ``last-v1.ckpt``.
 
     Args:
         autosave_minutes: write ``last.ckpt`` whenever so many minutes have passed; 0: never.
@@ -38,12 +45,30 @@ class RunCheckpoint(ModelCheckpoint):
         self._saved_at = 0.0
         self._saved_step = -1
         self._outdated: list[str] = []
+        self._continued: tuple[str | None] | None = None  # what is known of the run that is continued
+        self.run_folder: str | None = None
+
+    def continue_in(self, run: Path, folder: Path) -> None:
+        """Lets a continued run keep its folders, whatever logger it has now.
+
+        Args:
+            run: where ``config.yaml`` and ``results.json`` are.
+            folder: where the checkpoints are; they go on there unless a ``dirpath`` is given.
+        """
+        self.run_folder = str(run)
+        self.dirpath = self.dirpath or str(folder)
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Finds the folders; their paths hold wherever the run is continued from."""
+        super().setup(trainer, pl_module, stage)
+        self.dirpath = os.path.abspath(self.dirpath or "")
+        logs = _log_folder(trainer)  # every process takes part in finding it
+        if stage == "fit" and self.run_folder is None and not getattr(trainer, "fast_dev_run", False):
+            self.run_folder = logs or self.dirpath
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Lets a continued run write its files again where the stopped one had."""
-        if trainer.ckpt_path:
-            self._enable_version_counter = False
-        self._remove_outdated(trainer)  # what a killed run was about to remove
+        """Removes what a killed run was about to remove."""
+        self._remove_outdated(trainer)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Starts the clock, and takes SIGTERM and Ctrl-C."""
@@ -84,18 +109,38 @@ class RunCheckpoint(ModelCheckpoint):
         """The best so far, and what is about to be removed."""
         return {**super().state_dict(), "outdated": list(self._outdated)}
 
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Lets each ``ModelCheckpoint``, of the user's too, find its files in a run that was moved or copied.
+
+        They may remove those alone that lie in a folder of their own now, and none of the original of a copy.
+        """
+        if trainer.state.fn == TrainerFn.FITTING and trainer.optimizers:
+            return  # a search for a setting, which goes back to where it began
+        self._continued = (_run_id(checkpoint),)
+        here, origin = checkpoint_folder(Path(str(trainer.ckpt_path)), checkpoint), run_state(checkpoint).get("dirpath")
+        states, io = checkpoint["callbacks"], trainer.strategy.checkpoint_io
+        for callback in trainer.checkpoint_callbacks:
+            if origin and isinstance(callback, ModelCheckpoint) and (state := states.get(callback.state_key)):
+                found = relocated(state, origin, here, str(callback.dirpath), callback.mode)
+                states[callback.state_key], inside = trainer.strategy.broadcast(found)
+                if isinstance(io, DurableCheckpointIO):
+                    io.take_over(inside)
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restores them, also in a run folder that was moved."""
-
-        def here(path: str) -> str:
-            moved = os.path.join(self.dirpath or "", os.path.basename(path))
-            return moved if os.path.isfile(moved) else path
-
-        paths = {name: here(state_dict[name]) for name in state_dict if name.endswith("_model_path")}
-        models = {here(path): score for path, score in state_dict["best_k_models"].items()}
-        self._outdated = [here(path) for path in state_dict.get("outdated", ())]
-        super().load_state_dict({**state_dict, **paths, "best_k_models": models, "dirpath": self.dirpath})
+        """Restores them."""
+        super().load_state_dict({**state_dict, "dirpath": self.dirpath})
+        self._outdated = list(state_dict.get("outdated", ()))
         self.current_score = state_dict.get("current_score")  # of the last file; Lightning sets it with the next
+
+    def file_exists(self, filepath: str | Path, trainer: pl.Trainer) -> bool:
+        """Whether another name is needed. What a stopped run wrote after its ``last.ckpt`` is written again."""
+        is_there = super().file_exists(filepath, trainer)
+        if not is_there or self._continued is None or str(filepath) in self.best_k_models:
+            return is_there
+        is_own = trainer.is_global_zero and _written_by(Path(filepath)) in (self._continued, None)
+        return not trainer.strategy.broadcast(is_own)
 
     def _is_due(self, trainer: pl.Trainer, batch_idx: int) -> bool:
         if trainer.global_step == self._saved_step:
@@ -108,10 +153,17 @@ class RunCheckpoint(ModelCheckpoint):
     def _write_last(self, trainer: pl.Trainer) -> None:
         dry = getattr(trainer, "fast_dev_run", False)
         if self.save_last and not dry and trainer.global_step != self._saved_step:
-            self.last_model_path = os.path.join(self.dirpath or "", LAST)
+            self.last_model_path = self.last_model_path or self._free_last(trainer)
             trainer.save_checkpoint(self.last_model_path, self.save_weights_only)
             self._saved_at, self._saved_step = time.monotonic(), trainer.global_step
             self._remove_outdated(trainer)
+
+    def _free_last(self, trainer: pl.Trainer) -> str:
+        path, version = os.path.join(self.dirpath or "", LAST), 0
+        while self.file_exists(path, trainer):
+            version += 1
+            path = os.path.join(self.dirpath or "", f"last-v{version}.ckpt")
+        return path
 
     def _remove_outdated(self, trainer: pl.Trainer) -> None:
         while self._outdated:
@@ -124,13 +176,14 @@ class RunCheckpoint(ModelCheckpoint):
 
     def _stop(self, trainer: pl.Trainer, signal: int) -> None:
         if trainer.is_global_zero:
-            kept = f": {self.last_model_path}, go on with --resume" if self.last_model_path else ""
+            kept = f": {self.last_model_path}, go on with --resume {self.run_folder}" if self.last_model_path else ""
             print(f"stopped at step {trainer.global_step}{kept}", file=sys.stderr, flush=True)
         raise SystemExit(128 + signal)
 
     def _should_remove_checkpoint(self, trainer: pl.Trainer, previous: str, current: str) -> bool:
-        """Whether the new best is another file. Lightning would keep one that the run was continued from."""
-        return os.path.abspath(previous) != os.path.abspath(current)
+        """Whether the new best is another file here. Lightning would keep one that the run was continued from."""
+        is_here = os.path.abspath(previous).startswith(os.path.join(self.dirpath or "", ""))
+        return is_here and os.path.abspath(previous) != os.path.abspath(current)
 
     def _remove_checkpoint(self, trainer: pl.Trainer, filepath: str) -> None:
         if self.save_last:
@@ -140,6 +193,47 @@ class RunCheckpoint(ModelCheckpoint):
 
     def _save_last_checkpoint(self, trainer: pl.Trainer, monitor_candidates: dict[str, Tensor]) -> None:
         """Nothing: where Lightning would write ``last.ckpt``, the epoch is not logged to its end."""
+
+
+def checkpoint_of(trainer: pl.Trainer) -> RunCheckpoint | None:
+    """The callback that decides which checkpoint a run recommends, whichever others the user adds."""
+    return next((one for one in trainer.checkpoint_callbacks if isinstance(one, RunCheckpoint)), None)
+
+
+def run_folder(trainer: pl.Trainer) -> Path | None:
+    """Where ``config.yaml`` and ``results.json`` are: beside the logs; of a run without such, beside its checkpoints.
+
+    Returns:
+        None where nothing is kept, as of an evaluation without a logger. Every process takes part.
+    """
+    logs, checkpoint = _log_folder(trainer), checkpoint_of(trainer)
+    folder = (checkpoint and checkpoint.run_folder) or logs
+    return Path(folder) if folder else None
+
+
+def _log_folder(trainer: pl.Trainer) -> str | None:
+    """The folder of the first logger, if it makes one for each run."""
+    folder, first = trainer.log_dir, next(iter(trainer.loggers), None)
+    return os.path.abspath(folder) if folder and isinstance(first, TensorBoardLogger | CSVLogger) else None
+
+
+def is_last(file: Path) -> bool:
+    """Whether a file is a ``last.ckpt``, by its name."""
+    return re.fullmatch(r"last(-v\d+)?\.ckpt", file.name) is not None
+
+
+def _written_by(file: Path) -> tuple[str | None] | None:
+    """The run that wrote a checkpoint; nothing if it cannot be read."""
+    try:
+        return (_run_id(read_checkpoint(file, lazily=True)),)
+    except UserError:
+        return None
+
+
+def _run_id(checkpoint: dict[str, Any]) -> str | None:
+    """What tells a run from others in the same folder; older versions wrote no such thing."""
+    run_id: str | None = checkpoint.get(KEY, {}).get("id")
+    return run_id
 
 
 def _int(value: int, trainer: pl.Trainer) -> Tensor:

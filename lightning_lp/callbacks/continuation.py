@@ -1,6 +1,9 @@
 """Saves in each checkpoint what Lightning leaves out, so that a stopped run goes on as if it had not stopped."""
 
+import os
 import random
+import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,11 +12,12 @@ import torch
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.trainer.states import TrainerFn
 
-from lightning_lp.callbacks.event_log import cut_logs, log_sizes
+from lightning_lp.callbacks.checkpoints import run_folder
+from lightning_lp.callbacks.event_log import cut_logs, log_states, logs_of, open_logs
 from lightning_lp.data.datamodule import data_of
 from lightning_lp.errors import UserError
+from lightning_lp.places import KEY
 
-KEY = "continuation"
 _FREE = {"root", "cache_dir", "movies_file", "ratings_file", "num_workers", "eval_batch_size", "predict_file"}
 """Settings of the data that may change: no batch of training depends on them."""
 
@@ -23,11 +27,24 @@ class Continuation(Callback):
 
     Lightning restores weights, optimiser, progress, callbacks and, through ``LinkLoader``, the place in the epoch.
     This adds the sums behind the epoch's mean loss, the metrics of the last validation, the random numbers of each
-    process, the decision to stop, and how far TensorBoard's files were written.
+    process, the decision to stop, and which run this is: its folder, and how far its logs were written.
     """
 
     def __init__(self) -> None:
         self._state: dict[str, Any] | None = None  # of a checkpoint that is being continued
+        self._logs: list[dict[str, Any]] = []
+        self._run_id: str | None = f"{time.time_ns():x}-{os.getpid():x}"
+
+    def open_logs(self, trainer: pl.Trainer, checkpoint: dict[str, Any]) -> None:
+        """Lets the logs of a fit tell which run they are of, and go on after those that are there.
+
+        Args:
+            trainer: its loggers have written nothing yet.
+            checkpoint: from which the run goes on; empty for a new one.
+        """
+        if checkpoint:
+            self._run_id = checkpoint.get(KEY, {}).get("id")
+        open_logs(trainer.loggers, self._run_id, go_on=bool(checkpoint))
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
@@ -39,11 +56,14 @@ class Continuation(Callback):
         ranks = [mine] * trainer.world_size
         if trainer.world_size > 1:
             torch.distributed.all_gather_object(ranks, mine)
+        folder = run_folder(trainer)
         checkpoint[KEY] = {
+            "id": self._run_id,
+            "run": str(folder) if folder else None,
             "ranks": ranks,
             "metrics": {name: value.cpu() for name, value in trainer.callback_metrics.items()},
             "should_stop": trainer.should_stop,
-            "logs": log_sizes(trainer) if trainer.is_global_zero else {},
+            "logs": log_states(trainer) if trainer.is_global_zero else [],
         }
 
     def on_load_checkpoint(
@@ -68,6 +88,8 @@ class Continuation(Callback):
                 "it with as many (--trainer.devices, --trainer.num_nodes)"
             )
         self._state = state
+        self._run_id = state.get("id")
+        self._logs = logs_of(Path(str(trainer.ckpt_path)), checkpoint)
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Restores what the loops look at first."""
@@ -75,7 +97,7 @@ class Continuation(Callback):
             trainer.callback_metrics.update(self._state["metrics"])
             trainer.should_stop = self._state["should_stop"]
             if trainer.is_global_zero:
-                cut_logs(trainer, self._state["logs"])
+                cut_logs(trainer, self._logs, self._run_id)
 
     def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
         """Restores the random numbers, at the very point where they were saved, and the step that is logged."""

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,12 @@ from rich.table import Table
 
 from lightning_lp.atomic import replacing
 from lightning_lp.callbacks.best_log import shown, write_best
+from lightning_lp.callbacks.checkpoints import checkpoint_of, run_folder
 from lightning_lp.callbacks.throughput import Throughput
+from lightning_lp.checkpoint_io import read_checkpoint
 from lightning_lp.data.datamodule import MovieLensDataModule, data_of
 from lightning_lp.data.schema import RATES
+from lightning_lp.places import same
 
 RESULTS_FILE = "results.json"
 PARTS = ("validation", "test")
@@ -29,7 +33,7 @@ class Results(Callback):
     """Collects what a run has to say of itself: data, split, metrics and timing.
 
     ``validation`` and ``test`` are those of ``validate`` and ``test`` (the command line runs them on the best
-    checkpoint after a fit), never of the last epoch. Without a logger there is no run folder and no file.
+    checkpoint after a fit), never of the last epoch. Without a logger the file is beside the checkpoints of a fit.
 
     Args:
         throughput: the callback that counts the links of a fit.
@@ -74,6 +78,10 @@ class Results(Callback):
             "epochs": trainer.current_epoch,
             "links_per_s": round(throughput.links / max(throughput.seconds, 1e-9), 1),
         }
+        if kept := _kept(trainer):
+            self.results["checkpoint"] = kept
+        if not trainer.enable_validation:
+            self._write(trainer)  # no metrics will come
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Adds the validation metrics, unless this is a validation within a fit."""
@@ -114,12 +122,47 @@ class Results(Callback):
             console.print(f"results: {self.path}", markup=False, highlight=False, soft_wrap=True)
 
     def _write(self, trainer: pl.Trainer) -> None:
-        if trainer.logger is None:
+        folder, data = run_folder(trainer), data_of(trainer)  # every process takes part in finding the folder
+        if folder is None or data is None:
             return
-        folder, data = trainer.log_dir, data_of(trainer)  # every process takes part in finding the folder
-        if folder is not None and data is not None:
-            self.path = Path(folder) / RESULTS_FILE
-            write_results(self.path, describe(data) | self.results)
+        results = describe(data) | self.results
+        if "timing" not in results and (recorded := recorded_checkpoint(folder)):
+            if not same(folder / recorded["file"], str(trainer.ckpt_path)):
+                return  # it tells of the checkpoint that the run recommends, and this is another
+            results = read_results(folder) | results
+        self.path = folder / RESULTS_FILE
+        write_results(self.path, results)
+
+
+def _kept(trainer: pl.Trainer) -> dict[str, Any] | None:
+    """The checkpoint that the run recommends: the best, or of a run without validation the last."""
+    checkpoint, folder = checkpoint_of(trainer), run_folder(trainer)
+    file = (checkpoint and (checkpoint.best_model_path or checkpoint.last_model_path)) or ""
+    if folder is None or checkpoint is None or not trainer.is_global_zero or not os.path.isfile(file):
+        return None
+    score = checkpoint.best_model_score if checkpoint.best_model_path else None
+    return {
+        "file": os.path.relpath(file, folder) if Path(file).is_relative_to(folder) else file,
+        "monitor": checkpoint.monitor,
+        "score": float(score) if score is not None and math.isfinite(score) else None,
+        "step": read_checkpoint(file, lazily=True)["global_step"],
+        "trained_steps": trainer.global_step,
+    }
+
+
+def read_results(folder: Path) -> dict[str, Any]:
+    """What ``results.json`` in a folder says; nothing if there is none."""
+    try:
+        found = json.loads((folder / RESULTS_FILE).read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def recorded_checkpoint(folder: Path) -> dict[str, Any] | None:
+    """The checkpoint that ``results.json`` in a folder names, as :func:`_kept` gives it."""
+    entry = read_results(folder).get("checkpoint")
+    return entry if isinstance(entry, dict) and {"file", "trained_steps"} <= entry.keys() else None
 
 
 def describe(data: MovieLensDataModule) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The LightningDataModule: owns reading, graph, split and loaders."""
 
 import time
+from collections.abc import Mapping
 from copy import copy
 from functools import cached_property
 from pathlib import Path
@@ -116,6 +117,7 @@ class MovieLensDataModule(pl.LightningDataModule):
     ) -> None:
         super().__init__()
         self.save_hyperparameters(logger=False)
+        self.hparams.update(absolute_paths(self.hparams))
         check_settings(self.hparams)
         self.columns = Columns(
             user=user_column,
@@ -322,6 +324,18 @@ class MovieLensDataModule(pl.LightningDataModule):
                 f"process {trainer.global_rank} read other data than process 0 (split {mine}, not {first}): "
                 "give every machine the same files"
             )
+
+
+def absolute_paths(settings: Mapping[str, Any]) -> dict[str, str]:
+    """Those settings that are paths, as they are to be kept: so that a run finds its files from any folder."""
+    names = [name for name in ("root", "cache_dir", "predict_file") if settings.get(name) is not None]
+    # The two tables' names are looked for in the root first.
+    root = Path(settings.get("root") or ".").expanduser()
+    for name in ("movies_file", "ratings_file"):
+        table = Path(settings.get(name) or "").expanduser()
+        if len(table.parts) > 1 and table.exists() and not (root / table).exists():
+            names.append(name)
+    return {name: str(Path(settings[name]).expanduser().absolute()) for name in names}
 
 
 def data_of(trainer: pl.Trainer) -> MovieLensDataModule | None:

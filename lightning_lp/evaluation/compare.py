@@ -12,7 +12,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from lightning_lp.callbacks.event_log import COMPARISON_SUFFIX
 from lightning_lp.callbacks.results import RESULTS_FILE, describe
-from lightning_lp.checkpoint import find_checkpoint, load_run
+from lightning_lp.checkpoint import load_run, run_folder_of
 from lightning_lp.cli import Parser
 from lightning_lp.data.datamodule import MovieLensDataModule
 from lightning_lp.errors import UserError
@@ -37,7 +37,7 @@ def compare(args: Sequence[str] | None = None) -> None:
     options = _parse(args)
     data, module = load_run(options.run, options.data) if options.run else (MovieLensDataModule(**options.data), None)
     data.setup()
-    run_folder = find_checkpoint(options.run).parent.parent if options.run else Path(DEFAULT_OUT)
+    run_folder = run_folder_of(Path(options.run)) if options.run else Path(DEFAULT_OUT)
     out = Path(options.out or run_folder)
     if out.is_file():
         raise UserError(f"--out {out} is a file: give a folder")

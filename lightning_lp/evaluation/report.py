@@ -3,11 +3,12 @@
 import base64
 import io
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -19,7 +20,7 @@ from lightning_lp.callbacks.curves import curves_figure
 from lightning_lp.callbacks.data_report import SPLIT_COLUMNS, data_summary, split_rows
 from lightning_lp.callbacks.results import RESULTS_FILE
 from lightning_lp.callbacks.samples import genres_text, sample_positions
-from lightning_lp.checkpoint import find_checkpoint, load_run
+from lightning_lp.checkpoint import find_checkpoint, load_run, records_of
 from lightning_lp.data.datamodule import MovieLensDataModule
 from lightning_lp.data.schema import RATES
 from lightning_lp.errors import UserError
@@ -37,13 +38,14 @@ _BESIDE = ("popularity", "ItemKNN")
 """Baselines that recall is broken down for: quick to fit on any catalogue."""
 
 
-def write_report(run: Path) -> Path:
+def write_report(run: Path, changes: Mapping[str, Any] = MappingProxyType({})) -> Path:
     """Writes ``report.html`` into a run folder, whole or not at all.
 
     Everything is computed from the best checkpoint on the validation part, except the metrics of ``results.json``.
 
     Args:
-        run: the run folder. Its data must be where it was.
+        run: the run folder.
+        changes: settings of the data module that replace the run's, where its data is elsewhere now.
 
     Returns:
         The file.
@@ -51,9 +53,10 @@ def write_report(run: Path) -> Path:
     Raises:
         UserError: the folder is no finished run, or its data is not the data it was trained on.
     """
+    run = records_of(run)
     if not (run / RESULTS_FILE).is_file():
         raise UserError(f"{run} has no {RESULTS_FILE}: name the folder of a finished run with --run")
-    data, module = load_run(run)
+    data, module = load_run(run, changes)
     environment = Environment(autoescape=True, undefined=StrictUndefined)
     template = environment.from_string(files("lightning_lp.evaluation").joinpath("report.html").read_text("utf-8"))
     page = visible(template.render(_content(run, module, data)), keep="\n")

@@ -101,3 +101,14 @@ def test_settings_of_two_files_may_be_alike(root):
     MovieLensDataModule(root=root, movie_id_column="userId")
     MovieLensDataModule(root=root, movie_id_column="movieId")
     MovieLensDataModule(root=root, rating_column=None, time_column=None, title_column=None, genres_column=None)
+
+
+def test_a_run_finds_its_tables_from_any_folder(root, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "films.csv").write_bytes((Path(root) / "movies.csv").read_bytes())
+    data = MovieLensDataModule(root=root, movies_file="other/films.csv", ratings_file="ratings.csv")
+    assert data.hparams["movies_file"] == str(tmp_path / "other" / "films.csv")
+    assert data.hparams["ratings_file"] == "ratings.csv"
+    monkeypatch.chdir("/")
+    assert MovieLensDataModule(**{name: data.hparams[name] for name in ("root", "movies_file")}).num_movies == 60
