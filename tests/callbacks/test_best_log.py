@@ -55,6 +55,6 @@ def test_a_run_that_goes_on_has_no_best_yet(tmp_path):
     logger = TensorBoardLogger(tmp_path)
     run = Path(logger.log_dir)
     write_best(run, {}, {"validation": VALIDATION}, step=1)
-    cut_logs(SimpleNamespace(loggers=[logger]), {})
+    cut_logs(SimpleNamespace(loggers=[logger]), [{"kind": "TensorBoardLogger", "folder": str(run), "files": {}}], "a")
     assert not list((run / BEST_FOLDER).iterdir())
     assert list(run.glob("events.out.tfevents.*"))  # which this process writes
