@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lightning_lp.atomic import replacing
+from lightning_lp.callbacks.monitor import validates
 from lightning_lp.callbacks.throughput import Throughput
 from lightning_lp.data.datamodule import MovieLensDataModule, data_of
 from lightning_lp.data.schema import RATES
@@ -36,6 +37,7 @@ class Results(Callback):
     def __init__(self, throughput: Throughput) -> None:
         self.results: dict[str, Any] = {}
         self.path: Path | None = None
+        self._is_best = False  # whether they are those of a checkpoint
         self._throughput = throughput
         self._start, self._before = time.perf_counter(), 0.0
 
@@ -56,7 +58,10 @@ class Results(Callback):
         return self._before + time.perf_counter() - self._start
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Adds the timing of a fit; the file is written with the metrics, and an older one stays until then."""
+        """Adds the timing of a fit; the file is written with the metrics, and an older one stays until then.
+
+        Without validation it is written now. What comes after the fit is measured under ``--trainer.barebones``, too.
+        """
         data, throughput = data_of(trainer), self._throughput
         self.results["timing"] = {
             "setup_s": round(data.setup_s, 3) if data else None,
@@ -64,6 +69,9 @@ class Results(Callback):
             "epochs": trainer.current_epoch,
             "links_per_s": round(throughput.links / max(throughput.seconds, 1e-9), 1),
         }
+        trainer.barebones = False
+        if not validates(trainer):
+            self._write(trainer)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Adds the validation metrics, unless this is a validation within a fit."""
@@ -94,11 +102,12 @@ class Results(Callback):
     def show(self) -> None:
         """Prints the metrics so far, and where they are written."""
         parts = [part for part in ("validation", "test") if part in self.results]
-        table = Table("best checkpoint", *parts, box=box.SIMPLE_HEAD)
-        for name in self.results.get(parts[0], {}):
+        table = Table("best checkpoint" if self._is_best else "end of training", *parts, box=box.SIMPLE_HEAD)
+        for name in self.results[parts[0]] if parts else ():
             table.add_row(name, *(_shown(self.results[part].get(name)) for part in parts))
         console = Console()
-        console.print(table)
+        if parts:
+            console.print(table)
         if self.path is not None:
             console.print(f"results: {self.path}", markup=False, highlight=False, soft_wrap=True)
 
@@ -106,6 +115,7 @@ class Results(Callback):
         if trainer.logger is None:
             return
         folder, data = trainer.log_dir, data_of(trainer)  # every process takes part in finding the folder
+        self._is_best = trainer.ckpt_path is not None
         if folder is not None and data is not None:
             self.path = Path(folder) / RESULTS_FILE
             write_results(self.path, describe(data) | self.results)
