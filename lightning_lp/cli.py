@@ -18,7 +18,7 @@ import pytorch_lightning as pl
 import torch
 import yaml
 from jsonargparse import Namespace
-from pytorch_lightning.callbacks import Callback, ModelCheckpoint
+from pytorch_lightning.callbacks import BatchSizeFinder, Callback, LearningRateFinder, ModelCheckpoint
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.strategies import StrategyRegistry
@@ -48,6 +48,8 @@ from lightning_lp.plain import plain
 MONITOR = "val/auroc"
 _OLD_STATE = r"Be aware that when using .ckpt_path.*\[.EarlyStopping\{[^{]*$"
 """A warning about runs that were begun with Lightning's early stopping: ``RunEarlyStopping`` takes its state."""
+_SEARCHES = (LearningRateFinder, BatchSizeFinder)
+"""Callbacks that look for a setting before a fit: what they found is in a checkpoint."""
 COMMANDS = ("fit", "validate", "test", "predict")
 """The Trainer's methods that are offered."""
 
@@ -157,13 +159,16 @@ class LinkPredictionCLI(LightningCLI):
         return trainer
 
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> pl.Trainer:
-        """Leaves out of what is added here what the Trainer's own settings exclude."""
+        """Leaves out of what is added here what the Trainer's own settings exclude, and what a stopped run has done."""
         is_bare = config["barebones"]
         if is_bare:
             config["log_every_n_steps"], self.save_config_callback = None, None
             warnings.filterwarnings("ignore", message="You are trying to `self.log")
         if is_bare or config["enable_checkpointing"] is False:
             callbacks = [callback for callback in callbacks if not isinstance(callback, RunCheckpoint)]
+        if self.config[self.subcommand].get("ckpt_path"):
+            given = config["callbacks"] if isinstance(config["callbacks"], list) else [config["callbacks"]]
+            config["callbacks"] = [each for each in given if each is not None and type(each) not in _SEARCHES]
         return super()._instantiate_trainer(config, callbacks)
 
     def before_fit(self) -> None:
