@@ -68,7 +68,7 @@ class Parser(LightningArgumentParser):
 
     def dump(self, cfg: Namespace, **kwargs: Any) -> str:
         """Writes settings as YAML, also those that a class has as an enumeration or a device by default."""
-        return super().dump(_readable(cfg), **kwargs)
+        return str(super().dump(_readable(cfg), **kwargs))
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Ends the program with status 2."""
@@ -256,7 +256,7 @@ def _check_checkpoint(path: str, args: list[str], command: str) -> None:
 def _readable(value: Any) -> Any:
     """A copy of settings in which what YAML cannot hold is text."""
     if isinstance(value, Namespace):
-        return Namespace({name: _readable(item) for name, item in vars(value).items()})
+        return Namespace({name: _readable(item) for name, item in vars(value).items()})  # type: ignore[no-untyped-call]
     if isinstance(value, list):
         return [_readable(item) for item in value]
     return plain(value, "") if isinstance(value, Enum | torch.device) else value

@@ -1,6 +1,6 @@
 """Turns settings into plain values: what a checkpoint can hold that is read without running code, and a YAML file."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from enum import Enum
 from pathlib import PurePath
 from typing import Any
@@ -40,7 +40,7 @@ def plain(value: Any, name: str) -> Any:
     )
 
 
-def make_plain(hparams: dict[str, Any]) -> None:
+def make_plain(hparams: MutableMapping[str, Any]) -> None:
     """Turns all hyper-parameters of a module or data module into plain values, before anything is done with them.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The command ``tune``: a search for the model's settings by Optuna, on a validation metric; test is never looked at."""
+"""The command ``tune``: a search for the model's settings by Optuna, on validation; test is never looked at."""
 
 import copy
 import io

@@ -37,7 +37,7 @@ def opened(path: Path, metric: str = METRIC) -> Iterator[optuna.Study]:
     Raises:
         UserError: the file is no study, or one for the other direction, or another process has it.
     """
-    direction = "maximize" if VALIDATION[metric] == "max" else "minimize"
+    direction = StudyDirection.MAXIMIZE if VALIDATION[metric] == "max" else StudyDirection.MINIMIZE
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     if path.is_dir():
         raise UserError(f"--study {path} is a folder: give a file, such as {path / 'study.db'}")
@@ -54,7 +54,7 @@ def opened(path: Path, metric: str = METRIC) -> Iterator[optuna.Study]:
                 reason = str(error).splitlines()[0]
                 raise UserError(f"--study {path} is no study, or is damaged ({reason}): name another file") from None
             try:
-                if study.direction.name.lower() != direction:
+                if study.direction != direction:
                     begun = study.user_attrs.get("settings", {}).get("metric", METRIC)
                     raise UserError(
                         f"metric is {metric}, and the trials of the study have {begun}: give the same again, or "

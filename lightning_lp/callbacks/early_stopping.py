@@ -28,7 +28,7 @@ class RunEarlyStopping(EarlyStopping):
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Decides when to look. Lightning forgets that the interval between validations may be a time."""
-        if self._check_on_train_epoch_end is None and trainer._val_check_time_interval is not None:
+        if self._check_on_train_epoch_end is None and not hasattr(trainer, "val_check_interval"):
             self._check_on_train_epoch_end = False
         super().setup(trainer, pl_module, stage)
 

@@ -120,7 +120,7 @@ class LinkPredictionModule(pl.LightningModule):
         Raises:
             UserError: the encoder starts from genres, titles and links, and there is no data module that has them.
         """
-        data = getattr(self.trainer, "datamodule", None)
+        data: Any = getattr(self.trainer, "datamodule", None)
         if stage == "fit" and isinstance(self.encoder, HistoryEncoder):
             if not hasattr(data, "graph"):
                 raise UserError(
@@ -166,7 +166,15 @@ class LinkPredictionModule(pl.LightningModule):
         """Lets the vectors of all nodes go, after the callbacks have used them."""
         self._embeddings = None
 
-    on_validation_epoch_start = on_test_epoch_start = on_test_epoch_end = on_validation_epoch_end
+    on_test_epoch_end = on_validation_epoch_end
+
+    def on_validation_epoch_start(self) -> None:
+        """Begins with empty metrics: in processes that were spawned they share their memory until then."""
+        self._embeddings = None
+        for metric in (self.val_metrics, self.val_loss, self.test_metrics, self.test_loss):
+            metric.reset()
+
+    on_test_epoch_start = on_validation_epoch_start
 
     def embeddings(self, stage: str) -> tuple[Tensor, Tensor]:
         """Vectors of all users and all movies, embedded with all neighbours, once in an evaluation.
