@@ -27,22 +27,34 @@ def read_checkpoint(path: Path | str, *, lazily: bool = False) -> dict[str, Any]
     Raises:
         UserError: the file is damaged, not a checkpoint of ``lightning_lp``, or holds code.
     """
+    checkpoint = _load(path, lazily=lazily)
+    missing = [part for part in PARTS if part not in checkpoint]
+    if missing == list(PARTS[2:]) and "num_movies" in checkpoint["hyper_parameters"]:
+        raise UserError(
+            f"{path} knows no users and movies by their ids: it was trained without the data module; train with "
+            "trainer.fit(model, datamodule=data), and not with loaders"
+        )
+    if missing:
+        raise UserError(
+            f"{path} is not a checkpoint of lightning_lp, or is damaged: it has no {missing[0]}; give another"
+        )
+    return checkpoint
+
+
+def _load(path: Path | str, *, lazily: bool = False) -> dict[str, Any]:
+    """Loads a file of named values to the CPU, without running what is in it."""
     try:
         with open(path, "rb"):
             pass
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
     try:
-        checkpoint = torch.load(path, weights_only=True, map_location="cpu", mmap=lazily)
-        missing = [part for part in PARTS if part not in checkpoint]
+        loaded = torch.load(path, weights_only=True, map_location="cpu", mmap=lazily)
+        if not isinstance(loaded, dict):
+            raise TypeError(f"a {type(loaded).__name__}")
+        return loaded
     except Exception as error:  # torch.load raises whatever the bytes lead it to
         raise UserError(f"{path} is not a checkpoint of lightning_lp, or is damaged: give another") from error
-    if missing:
-        raise UserError(
-            f"{path} is not a checkpoint of lightning_lp, or is damaged: it has no {missing[0]}; give another"
-        )
-    found: dict[str, Any] = checkpoint
-    return found
 
 
 class DurableCheckpointIO(TorchCheckpointIO):
@@ -82,8 +94,8 @@ class DurableCheckpointIO(TorchCheckpointIO):
         self.take_over([str(path)])
 
     def load_checkpoint(self, path: str | Path, *_: Any, **__: Any) -> dict[str, Any]:
-        """Loads a checkpoint; see :func:`read_checkpoint`."""
-        return read_checkpoint(path)
+        """Loads a file that the Trainer or one of its parts has written, which need not be a whole checkpoint."""
+        return _load(path)
 
     def remove_checkpoint(self, path: str | Path) -> None:
         """Removes a checkpoint, if it is there and may be removed."""

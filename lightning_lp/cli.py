@@ -2,28 +2,33 @@
 
 import io
 import logging
+import math
 import re
 import sys
 import warnings
 from argparse import SUPPRESS
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
+from enum import Enum
 from pathlib import Path
 from types import NoneType
 from typing import Any, NoReturn, cast, get_args
 
 import pytorch_lightning as pl
+import torch
 import yaml
 from jsonargparse import Namespace
-from pytorch_lightning.callbacks import EarlyStopping
+from pytorch_lightning.callbacks import BatchSizeFinder, Callback, LearningRateFinder
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 from pytorch_lightning.loggers import Logger, TensorBoardLogger
+from pytorch_lightning.strategies import StrategyRegistry
 
 from lightning_lp import resume, signals
 from lightning_lp.callbacks.checkpoints import RunCheckpoint, checkpoint_of
 from lightning_lp.callbacks.continuation import Continuation
 from lightning_lp.callbacks.curves import Curves
 from lightning_lp.callbacks.data_report import DataReport
+from lightning_lp.callbacks.early_stopping import RunEarlyStopping
 from lightning_lp.callbacks.event_log import logs_of
 from lightning_lp.callbacks.finite import FiniteNumbers
 from lightning_lp.callbacks.predictions import PredictionWriter
@@ -34,13 +39,19 @@ from lightning_lp.callbacks.samples import Samples
 from lightning_lp.callbacks.throughput import Throughput
 from lightning_lp.checkpoint_io import DurableCheckpointIO, read_checkpoint
 from lightning_lp.data.datamodule import MovieLensDataModule
+from lightning_lp.data.schema import RATES
 from lightning_lp.errors import UserError
 from lightning_lp.escape import visible
 from lightning_lp.mistakes import check_config, explain
 from lightning_lp.model.module import LinkPredictionModule
 from lightning_lp.places import checkpoint_folder, run_of
+from lightning_lp.plain import plain
 
 MONITOR = "val/auroc"
+_OLD_STATE = r"Be aware that when using .ckpt_path.*\[.EarlyStopping\{[^{]*$"
+"""A warning about runs that were begun with Lightning's early stopping: ``RunEarlyStopping`` takes its state."""
+_SEARCHES = (LearningRateFinder, BatchSizeFinder)
+"""Callbacks that look for a setting before a fit: what they found is in a checkpoint."""
 COMMANDS = ("fit", "validate", "test", "predict")
 """The Trainer's methods that are offered."""
 
@@ -56,6 +67,10 @@ class Parser(LightningArgumentParser):
         """Links as jsonargparse does, and remembers what follows from what."""
         super().link_arguments(source, target, *args, **kwargs)
         self.linked[target] = str(source)
+
+    def dump(self, cfg: Namespace, **kwargs: Any) -> str:
+        """Writes settings as YAML, also those that a class has as an enumeration or a device by default."""
+        return str(super().dump(_readable(cfg), **kwargs))
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Ends the program with status 2."""
@@ -80,17 +95,15 @@ class LinkPredictionCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Adds the callbacks with options, and links what would otherwise be typed twice."""
         parser.add_lightning_class_args(RunCheckpoint, "checkpoint")
-        parser.add_lightning_class_args(EarlyStopping, "early_stopping")
+        parser.add_lightning_class_args(RunEarlyStopping, "early_stopping")
         parser.add_lightning_class_args(PredictionWriter, "predictions")
         parser.add_lightning_class_args(RankingMetrics, "ranking")
         parser.set_defaults(
             {
                 "checkpoint.monitor": MONITOR,
-                "checkpoint.mode": "max",
                 "checkpoint.save_last": True,
                 "checkpoint.filename": "{epoch}-{step}",
                 "early_stopping.monitor": MONITOR,
-                "early_stopping.mode": "max",
                 "early_stopping.patience": 4,
             }
         )
@@ -124,11 +137,14 @@ class LinkPredictionCLI(LightningCLI):
         command = self.config["subcommand"]
         _check_nulls(self.config[command], self._subcommand_parsers[command])
         _check_sizes(self.config[command])
+        _check_strategy(self.config[command].trainer.strategy)
         path = self.config[command].get("ckpt_path")
+        if command != "fit":  # the best model's file and the callbacks' states are of interest to a fit alone
+            warnings.filterwarnings("ignore", message="Be aware that when using .ckpt_path.")
         if path is None and command != "fit":
             raise UserError(f"{command} needs a trained model: give --ckpt_path FILE")
         if path is not None:
-            _check_checkpoint(path, given)
+            _check_checkpoint(path, given, command)
             if command == "fit":
                 run_of(Path(path), read_checkpoint(path, lazily=True))
                 warnings.filterwarnings("ignore", message="Checkpoint directory .* exists")  # it is the run's own
@@ -150,13 +166,40 @@ class LinkPredictionCLI(LightningCLI):
                 callback.open_logs(trainer, content)
         return trainer
 
+    def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> pl.Trainer:
+        """Leaves out of what is added here what the Trainer's own settings exclude, and what a stopped run has done."""
+        is_bare = config["barebones"]
+        if is_bare:
+            config["log_every_n_steps"], self.save_config_callback = None, None
+            warnings.filterwarnings("ignore", message="You are trying to `self.log")
+        if is_bare or config["enable_checkpointing"] is False:
+            callbacks = [callback for callback in callbacks if not isinstance(callback, RunCheckpoint)]
+        if self.config[self.subcommand].get("ckpt_path"):
+            given = config["callbacks"] if isinstance(config["callbacks"], list) else [config["callbacks"]]
+            config["callbacks"] = [each for each in given if each is not None and type(each) not in _SEARCHES]
+        return super()._instantiate_trainer(config, callbacks)
+
+    def before_fit(self) -> None:
+        """Refuses before the training what Lightning would refuse in the test after it."""
+        limit = self.trainer.limit_test_batches
+        if not 0 < limit < 1 or "test" not in self.datamodule.split.held_out:
+            return
+        labels = self.datamodule.split.test[RATES].edge_label.numel()
+        batches = math.ceil(labels / self.datamodule.hparams["eval_batch_size"])
+        if limit * batches < 1:
+            raise UserError(f"--trainer.limit_test_batches {limit}: of {batches} batches none would be left: give more")
+
     def after_fit(self) -> None:
-        """Validates the best checkpoint."""
+        """Validates the best checkpoint, unless no links are held out for that."""
+        if "val" not in self.datamodule.split.held_out:
+            return
         with _unlogged(self.trainer.loggers):
             self.trainer.validate(self.model, datamodule=self.datamodule, ckpt_path=self.best_checkpoint, verbose=False)
 
     def test_best(self) -> None:
-        """Tests the best checkpoint."""
+        """Tests the best checkpoint, unless no links are held out for that."""
+        if "test" not in self.datamodule.split.held_out:
+            return
         with _unlogged(logger for logger in self.trainer.loggers if isinstance(logger, TensorBoardLogger)):
             self.trainer.test(self.model, datamodule=self.datamodule, ckpt_path=self.best_checkpoint, verbose=False)
 
@@ -210,17 +253,44 @@ def _check_sizes(config: Mapping[str, Any]) -> None:
             raise UserError(f"--trainer.{name} {value}: more than 0 wanted")
 
 
-def _check_checkpoint(path: str, args: list[str]) -> None:
+def _check_strategy(strategy: Any) -> None:
+    """Refuses processes that are copies of this one: what they train and measure ends with them."""
+    name = strategy if isinstance(strategy, str) else strategy.class_path
+    known = StrategyRegistry[name]["init_params"] if name in StrategyRegistry else {}
+    options = known if isinstance(strategy, str) else strategy.get("init_args", {})
+    if options.get("start_method") in ("spawn", "fork", "forkserver"):
+        raise UserError(
+            f"--trainer.strategy {name} is for notebooks and Python, and cannot hand a command the results of its "
+            "processes: give --trainer.strategy ddp"
+        )
+
+
+def _check_checkpoint(path: str, args: list[str], command: str) -> None:
     """Refuses a file that is no checkpoint, and options of the model that the checkpoint has fixed already."""
     if not Path(path).is_file():
         raise UserError(f"--ckpt_path {path}: no such file")
-    fixed = read_checkpoint(path)["hyper_parameters"]
+    checkpoint = read_checkpoint(path)
+    if command == "fit" and "optimizer_states" not in checkpoint:
+        raise UserError(
+            f"{path} holds weights alone (--checkpoint.save_weights_only true), and no training can go on without "
+            "the state of its optimiser: train anew"
+        )
+    fixed = checkpoint["hyper_parameters"]
     for name, value in re.findall(r"--model\.(\w+)[= ](\S+)", " ".join(args)):
         if name in fixed and yaml.safe_load(value) != fixed[name]:
             raise UserError(
                 f"--model.{name} {value}: {path} was trained with {fixed[name]}, which cannot be changed now: "
                 "leave the option out, or train anew"
             )
+
+
+def _readable(value: Any) -> Any:
+    """A copy of settings in which what YAML cannot hold is text."""
+    if isinstance(value, Namespace):
+        return Namespace({name: _readable(item) for name, item in vars(value).items()})  # type: ignore[no-untyped-call]
+    if isinstance(value, list):
+        return [_readable(item) for item in value]
+    return plain(value, "") if isinstance(value, Enum | torch.device) else value
 
 
 def main(args: Sequence[str] | None = None, *, then_test: bool = False) -> LinkPredictionCLI:
@@ -235,7 +305,7 @@ def main(args: Sequence[str] | None = None, *, then_test: bool = False) -> LinkP
         UserError: something that the user can put right.
         SystemExit: options that cannot be parsed, or ``--help``.
     """
-    for expected in ("LightningCLI's args parameter", ".*does not have many workers", ".*LeafSpec"):
+    for expected in ("LightningCLI's args parameter", ".*does not have many workers", ".*LeafSpec", _OLD_STATE):
         warnings.filterwarnings("ignore", message=expected)
     logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(_is_no_advertisement)
     given = resume.resolved(sys.argv[1:] if args is None else args)

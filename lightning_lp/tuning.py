@@ -1,8 +1,9 @@
-"""The command ``tune``: a search for the model's settings by Optuna, on validation NDCG@20; test is never looked at."""
+"""The command ``tune``: a search for the model's settings by Optuna, on validation; test is never looked at."""
 
 import copy
 import io
 import logging
+import math
 import sys
 import tempfile
 from argparse import Namespace
@@ -22,9 +23,10 @@ from lightning_lp import cli, signals
 from lightning_lp.cli import main
 from lightning_lp.commands import Parser
 from lightning_lp.errors import UserError
+from lightning_lp.evaluation.direction import VALIDATION
 from lightning_lp.model.settings import check_model
 from lightning_lp.tuning_report import at, show, with_params, write_report
-from lightning_lp.tuning_study import best_of, finished_of, opened, prepare, queue_again
+from lightning_lp.tuning_study import METRIC, best_of, finished_of, opened, prepare, queue_again
 
 SPACE: Mapping[str, BaseDistribution] = {
     # below `model`                    low    high
@@ -40,7 +42,6 @@ SPACE: Mapping[str, BaseDistribution] = {
 """What is searched, and between which bounds. ``temperature`` is not: it divides all scores of a user, so that no
 ranking depends on it, and a search on rankings would leave a value by chance, and probabilities that are wrong."""
 
-METRIC = "ndcg@20"
 DEFAULT_STUDY = Path("lightning_logs/tune/study.db")
 _REFUSED = ("--seed_everything", "--data.split_seed", "--ckpt_path", "--resume", "--print_config")
 _DIVERGED = ("the training loss is", "the validation loss is")
@@ -64,15 +65,16 @@ def tune(defaults: Path, args: Sequence[str] | None = None) -> None:
     options, flags = _parse(args)
     settings = settings_of(defaults, flags)
     status = 0
-    with signals.exiting(), opened(options.study) as study:
+    with signals.exiting(), opened(options.study, options.metric) as study:
         space, start = space_of(settings["model"]), start_of(settings["model"])
-        fixed = {"seeds": options.seeds, "space": {name: repr(space[name]) for name in space}, **settings}
+        shown = {name: repr(space[name]) for name in space}
+        fixed = {"metric": options.metric, "seeds": options.seeds, "space": shown, **settings}
         prepare(study, start, fixed)
         for name, value in start.items():
             if value != (given := at(settings["model"], name)):
                 print(f"{name} {given} is not searched: the first trial has {value}", file=sys.stderr)
         try:
-            search(study, settings, options.trials, options.seeds)
+            search(study, settings, options.trials, options.seeds, options.metric)
         except SystemExit as end:  # a signal
             status = int(end.code or 0)
         finally:
@@ -80,8 +82,8 @@ def tune(defaults: Path, args: Sequence[str] | None = None) -> None:
         if best_of(study) is None:
             print("stopped before a trial was finished: the same command goes on")
         else:
-            show(study, options.seeds)
-            written = write_report(study, settings, options.study.parent, options.seeds)
+            show(study, options.seeds, options.metric)
+            written = write_report(study, settings, options.study.parent, options.seeds, options.metric)
             print(f"written to {options.study.parent}: {', '.join(written)}")
     if status:
         sys.exit(status)
@@ -96,6 +98,13 @@ def _parse(args: Sequence[str] | None) -> tuple[Namespace, list[str]]:
     )
     parser.add_argument(
         "--seeds", type=int, nargs="+", default=[0, 1], metavar="S", help="of split and training (default: 0 1)"
+    )
+    parser.add_argument(
+        "--metric",
+        choices=VALIDATION,
+        default=METRIC,
+        metavar="NAME",
+        help=f"of validation, which the best trial has best (default: {METRIC}); one of {', '.join(VALIDATION)}",
     )
     parser.add_argument(
         "--study",
@@ -151,34 +160,37 @@ def start_of(model: Mapping[str, Any]) -> dict[str, Any]:
     return start
 
 
-def search(study: optuna.Study, settings: Mapping[str, Any], trials: int, seeds: Sequence[int]) -> None:
+def search(
+    study: optuna.Study, settings: Mapping[str, Any], trials: int, seeds: Sequence[int], metric: str = METRIC
+) -> None:
     """Adds trials until ``trials`` are finished. They are the same whether or not the search was stopped between."""
     space = space_of(settings["model"])
     with _progress() as progress:
-        task = progress.add_task(_best(study), total=trials)
+        task = progress.add_task(_best(study, metric), total=trials)
         while (done := len(finished_of(study))) < trials:
             study.sampler = TPESampler(seed=done)
             trial = study.ask(space)
             values = []
             for seed in seeds:
-                values.append(measure(with_params(settings, trial.params), seed))
+                values.append(measure(with_params(settings, trial.params), seed, metric))
                 progress.update(task, completed=done + len(values) / len(seeds))
-            trial.set_user_attr(METRIC, values)
+            trial.set_user_attr(metric, values)
             value = sum(values) / len(values)
             study.tell(trial, value)
-            progress.update(task, description=_best(study))
-            progress.console.print(f"trial {trial.number}: {METRIC} {value:.4f}", highlight=False)
+            progress.update(task, description=_best(study, metric))
+            progress.console.print(f"trial {trial.number}: {metric} {value:.4f}", highlight=False)
 
 
-def measure(settings: Mapping[str, Any], seed: int) -> float:
+def measure(settings: Mapping[str, Any], seed: int, metric: str = METRIC) -> float:
     """Trains one model in a folder that is then removed.
 
     Args:
         settings: those of ``fit``.
         seed: of the split and of training.
+        metric: what to measure.
 
     Returns:
-        NDCG@20 of the best checkpoint on validation; 0 if the training diverged.
+        The metric of the best checkpoint on validation. If the training diverged, 0 or, where small is good, infinity.
     """
     own: dict[str, Any] = copy.deepcopy(dict(settings))
     own["seed_everything"] = own["data"]["split_seed"] = seed
@@ -193,9 +205,15 @@ def measure(settings: Mapping[str, Any], seed: int) -> float:
             fitted = main(["fit", "--config", str(config)])
         except UserError as error:
             if str(error).startswith(_DIVERGED):
-                return 0.0
+                return 0.0 if VALIDATION[metric] == "max" else math.inf
             raise
-    return float(fitted.results.results["validation"][METRIC])
+    found = fitted.results.results.get("validation", {}).get(metric)
+    if found is None:
+        raise UserError(
+            f"--metric {metric} has no value on the validation part (--data.num_val, --trainer.limit_val_batches): "
+            "hold out more of the links, or choose another metric"
+        )
+    return float(found)
 
 
 def _check(trials: int, seeds: Sequence[int], flags: Sequence[str]) -> None:
@@ -208,9 +226,9 @@ def _check(trials: int, seeds: Sequence[int], flags: Sequence[str]) -> None:
             raise UserError(f"{name} has no place in a search: every trial begins anew, with each seed of --seeds")
 
 
-def _best(study: optuna.Study) -> str:
+def _best(study: optuna.Study, metric: str) -> str:
     best = best_of(study)
-    return "no trial yet" if best is None else f"best {METRIC} {best.value:.4f}"
+    return "no trial yet" if best is None else f"best {metric} {best.value:.4f}"
 
 
 def _progress() -> Progress:

@@ -20,7 +20,7 @@ from rich.table import Table
 
 from lightning_lp.atomic import replacing
 from lightning_lp.escape import cells
-from lightning_lp.tuning_study import finished_of
+from lightning_lp.tuning_study import METRIC, finished_of
 
 _SHOWN = 5
 _WIDTH = 80
@@ -42,7 +42,7 @@ def with_params(settings: Mapping[str, Any], params: Mapping[str, Any]) -> dict[
     return changed
 
 
-def show(study: optuna.Study, seeds: Sequence[int]) -> None:
+def show(study: optuna.Study, seeds: Sequence[int], metric: str = METRIC) -> None:
     """Prints the best trials and the start, a column each, in 80 columns."""
     trials = finished_of(study)
     columns = trials[:_SHOWN] + [trial for trial in trials[_SHOWN:] if "start" in trial.user_attrs]
@@ -50,15 +50,17 @@ def show(study: optuna.Study, seeds: Sequence[int]) -> None:
     table.add_column("trial", no_wrap=True)
     for trial in columns:
         table.add_column("start" if "start" in trial.user_attrs else str(trial.number), justify="right", no_wrap=True)
-    table.add_row("NDCG@20", *(f"{trial.value:.4f}" for trial in columns), style="bold", end_section=True)
+    table.add_row(metric, *(f"{trial.value:.4f}" for trial in columns), style="bold", end_section=True)
     for name in columns[0].params:
         table.add_row(name, *(f"{trial.params[name]:.3g}" for trial in columns))
     console = Console(width=_WIDTH)
-    console.print(f"{_about(seeds)}: the best of {len(trials)} trials, and the start", highlight=False)
+    console.print(f"{_about(metric, seeds)}: the best of {len(trials)} trials, and the start", highlight=False)
     console.print(table)
 
 
-def write_report(study: optuna.Study, settings: Mapping[str, Any], folder: Path, seeds: Sequence[int]) -> list[str]:
+def write_report(
+    study: optuna.Study, settings: Mapping[str, Any], folder: Path, seeds: Sequence[int], metric: str = METRIC
+) -> list[str]:
     """Writes ``best.yaml``, ``trials.csv`` and, of two or more finished trials, ``importance.png``.
 
     Args:
@@ -66,17 +68,18 @@ def write_report(study: optuna.Study, settings: Mapping[str, Any], folder: Path,
         settings: those of ``fit``, without the best trial's.
         folder: where to write.
         seeds: of which a trial's value is the mean.
+        metric: of which it is the value.
 
     Returns:
         The names of the files.
     """
     best, *others = finished_of(study)
     with replacing(folder / "best.yaml") as path:
-        head = f"# Trial {best.number} of {1 + len(others)} finished ones: {_about(seeds)}: {best.value:.4f}.\n"
+        head = f"# Trial {best.number} of {1 + len(others)} finished ones: {_about(metric, seeds)}: {best.value:.4f}.\n"
         text = yaml.safe_dump(with_params(settings, best.params), sort_keys=False)
         path.write_text(head + text, encoding="utf-8")
     with replacing(folder / "trials.csv") as path:
-        table = pd.DataFrame([_row(trial, seeds) for trial in study.get_trials(deepcopy=False)])
+        table = pd.DataFrame([_row(trial, seeds, metric) for trial in study.get_trials(deepcopy=False)])
         cells(table).to_csv(path, index=False)
     if not others:
         return ["best.yaml", "trials.csv"]
@@ -106,18 +109,18 @@ def importance_figure(study: optuna.Study) -> Figure:
     return figure
 
 
-def _about(seeds: Sequence[int]) -> str:
+def _about(metric: str, seeds: Sequence[int]) -> str:
     several = f"mean of seeds {', '.join(map(str, seeds))}" if len(seeds) > 1 else f"seed {seeds[0]}"
-    return f"validation NDCG@20, {several}"
+    return f"validation {metric}, {several}"
 
 
-def _row(trial: FrozenTrial, seeds: Sequence[int]) -> dict[str, Any]:
-    values = trial.user_attrs.get("ndcg@20", [None] * len(seeds))
+def _row(trial: FrozenTrial, seeds: Sequence[int], metric: str) -> dict[str, Any]:
+    values = trial.user_attrs.get(metric, [None] * len(seeds))
     return {
         "trial": trial.number,
         "state": trial.state.name.lower(),
-        "ndcg@20": trial.value,
-        **{f"ndcg@20_seed_{seed}": value for seed, value in zip(seeds, values, strict=True)},
+        metric: trial.value,
+        **{f"{metric}_seed_{seed}": value for seed, value in zip(seeds, values, strict=True)},
         **trial.params,
         "start": "start" in trial.user_attrs,
         "retry_of": trial.user_attrs.get("retry_of"),

@@ -10,11 +10,15 @@ import optuna
 from filelock import FileLock, Timeout
 from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from lightning_lp.errors import UserError
+from lightning_lp.evaluation.direction import VALIDATION
 
+METRIC = "ndcg@20"
+"""What a search looks at unless it is told otherwise."""
 _HARMLESS = (
     *("trainer.accelerator", "trainer.devices", "trainer.default_root_dir", "trainer.enable_", "trainer.log"),
     *("data.num_workers", "data.cache_dir", "checkpoint.autosave_", "predictions", "seed_everything"),
@@ -23,12 +27,17 @@ _HARMLESS = (
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[optuna.Study]:
+def opened(path: Path, metric: str = METRIC) -> Iterator[optuna.Study]:
     """The study in a file, which is made if it is not there; one process at a time.
 
+    Args:
+        path: the file.
+        metric: name of a validation metric, which tells whether large values are the best, or small ones.
+
     Raises:
-        UserError: the file is no study, or another process has it.
+        UserError: the file is no study, or one for the other direction, or another process has it.
     """
+    direction = StudyDirection.MAXIMIZE if VALIDATION[metric] == "max" else StudyDirection.MINIMIZE
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     if path.is_dir():
         raise UserError(f"--study {path} is a folder: give a file, such as {path / 'study.db'}")
@@ -39,12 +48,18 @@ def opened(path: Path) -> Iterator[optuna.Study]:
             try:
                 storage = RDBStorage(f"sqlite:///{path}")
                 study = optuna.create_study(
-                    storage=storage, study_name="tune", direction="maximize", load_if_exists=True
+                    storage=storage, study_name="tune", direction=direction, load_if_exists=True
                 )
             except (SQLAlchemyError, StorageInternalError, RuntimeError) as error:
                 reason = str(error).splitlines()[0]
                 raise UserError(f"--study {path} is no study, or is damaged ({reason}): name another file") from None
             try:
+                if study.direction != direction:
+                    begun = study.user_attrs.get("settings", {}).get("metric", METRIC)
+                    raise UserError(
+                        f"metric is {metric}, and the trials of the study have {begun}: give the same again, or "
+                        "another --study FILE"
+                    )
                 yield study
             finally:
                 storage.remove_session()
@@ -64,9 +79,9 @@ def prepare(study: optuna.Study, start: Mapping[str, Any], settings: Mapping[str
     Raises:
         UserError: the study has finished trials with other settings.
     """
-    now = dict(_flat(settings))
+    now = dict(_flat({"metric": METRIC, **settings}))
     now = json.loads(json.dumps({name: value for name, value in now.items() if not name.startswith(_HARMLESS)}))
-    before = study.user_attrs.get("settings", now)
+    before = {"metric": METRIC, **study.user_attrs.get("settings", now)}
     for name in sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name)):
         if finished_of(study):
             raise UserError(
@@ -102,7 +117,8 @@ def _drop_unfinished(study: optuna.Study) -> None:
 def finished_of(study: optuna.Study) -> list[FrozenTrial]:
     """The finished trials, best first; of equal ones the first."""
     trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    return sorted(trials, key=lambda trial: (-(trial.value or 0.0), trial.number))
+    sign = -1 if study.direction == StudyDirection.MAXIMIZE else 1
+    return sorted(trials, key=lambda trial: (sign * (trial.value or 0.0), trial.number))
 
 
 def best_of(study: optuna.Study) -> FrozenTrial | None:

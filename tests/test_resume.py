@@ -104,6 +104,39 @@ def test_without_a_readable_last_checkpoint_the_newest_readable_one_is_taken(roo
     assert found == whole
 
 
+_ADD, _OF = "--trainer.callbacks+=", "--trainer.callbacks."
+AVERAGE = [f"{_ADD}StochasticWeightAveraging", f"{_OF}swa_lrs=0.01", f"{_OF}swa_epoch_start=1"]
+FINDER = [f"{_ADD}LearningRateFinder", f"{_OF}min_lr=1e-4", f"{_OF}num_training_steps=20"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("flags", "stop_at"),
+    [
+        (AVERAGE, 110),
+        (FINDER, 250),
+        (["--trainer.limit_val_batches=0"], 150),
+        (["--checkpoint.monitor=val/loss", "--early_stopping.monitor=val/loss"], 150),
+        (["--trainer.check_val_every_n_epoch=2"], 150),
+    ],
+    ids=["an average of weights", "a rate that was searched", "no validation", "by loss", "validation at times"],
+)
+@pytest.mark.filterwarnings("ignore:SWA is currently only supported every epoch")
+def test_other_runs_go_on_exactly_too(flags, stop_at, root, here, monkeypatch):
+    flags = [f"--data.root={root}", *FLAGS, *flags]
+    for folder in ("whole", "part"):
+        (here / folder).mkdir()
+        monkeypatch.chdir(here / folder)
+        if folder == "whole":
+            assert run_script("fit.py", *flags) == 0
+            continue
+        with pytest.MonkeyPatch.context() as patch:
+            send_signal(patch, stop_at, signal.SIGTERM)
+            assert run_script("fit.py", *flags) == 143
+        assert run_script("fit.py", "--resume") == 0
+    assert contents(RUN) == contents(here / "whole" / RUN)
+
+
 @pytest.mark.slow
 def test_a_full_disk_stops_with_one_sentence_and_the_run_goes_on(root, whole, capsys):
     with pytest.MonkeyPatch.context() as patch:

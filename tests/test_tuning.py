@@ -1,3 +1,4 @@
+import math
 import os
 import signal
 import sqlite3
@@ -23,7 +24,7 @@ from lightning_lp.errors import UserError
 from lightning_lp.model.settings import check_model
 from lightning_lp.tuning import SPACE, measure, search, settings_of, space_of, start_of
 from lightning_lp.tuning_report import show, with_params, write_report
-from lightning_lp.tuning_study import opened, prepare, queue_again
+from lightning_lp.tuning_study import best_of, finished_of, opened, prepare, queue_again
 from tests.journeys import QUIET, SCRIPTS, results, run_folders, run_script
 
 CONFIGS = SCRIPTS / "configs"
@@ -81,7 +82,7 @@ def fake(monkeypatch: pytest.MonkeyPatch, stop_at: int | None = None) -> None:
     """Measures without training; stops at a call like a process that is killed, without any clearing up."""
     calls = iter(range(1000))
 
-    def measured(settings: dict, seed: int) -> float:
+    def measured(settings: dict, seed: int, metric: str) -> float:
         if next(calls) == stop_at:
             raise SystemExit(137)
         return settings["model"]["dropout"] + 0.01 * seed
@@ -238,6 +239,59 @@ def test_settings_may_change_while_no_trial_is_finished(settings, monkeypatch):
             prepare(study, start, other)
 
 
+def test_a_metric_that_is_better_when_small(settings, monkeypatch, capsys, tmp_path):
+    fake(monkeypatch)
+    study_file = Path("loss.db")
+    with opened(study_file, "loss") as study:
+        prepare(study, start_of(settings["model"]), {"metric": "loss", **settings})
+        search(study, settings, 4, [0, 1], "loss")
+        found = finished_of(study)
+        assert best_of(study).value == min(trial.value for trial in found) < found[-1].value
+        assert [trial.value for trial in found] == sorted(trial.value for trial in found)
+        assert best_of(study).value == study.best_value
+        show(study, [0, 1], "loss")
+        assert "validation loss, mean of seeds 0, 1: the best of 4 trials" in capsys.readouterr().out
+        write_report(study, settings, tmp_path, [0, 1], "loss")
+    best = yaml.safe_load((tmp_path / "best.yaml").read_text())["model"]
+    assert best["dropout"] == found[0].params["dropout"]
+    table = pd.read_csv(tmp_path / "trials.csv")
+    assert table["loss"].min() == pytest.approx(found[0].value)
+    assert {"loss_seed_0", "loss_seed_1"} <= set(table.columns)
+
+
+@pytest.mark.parametrize(("first", "second"), [("loss", "auroc"), ("auroc", "loss"), ("ndcg@20", "recall@20")])
+def test_a_study_is_not_continued_for_another_metric(first, second, root, monkeypatch, capsys):
+    fake(monkeypatch)
+    flags = [f"--data.root={root}", *SMALL, "--seeds=0"]
+    assert run_script("tune.py", *flags, "--trials=1", f"--metric={first}") == 0
+    assert run_script("tune.py", *flags, "--trials=2", f"--metric={second}") == 2
+    assert f"error: metric is {second}, and the trials of the study have {first}: give" in capsys.readouterr().err
+    assert run_script("tune.py", *flags, "--trials=2", f"--metric={first}") == 0
+    assert len(finished(trials())) == 2
+
+
+def test_a_study_of_before_there_was_a_choice_is_one_of_ndcg(settings, monkeypatch):
+    fake(monkeypatch)
+    start = start_of(settings["model"])
+    with opened(STUDY) as study:
+        prepare(study, start, settings)
+        search(study, settings, 1, [0])
+    with opened(STUDY) as study:
+        prepare(study, start, {"metric": "ndcg@20", **settings})
+        with pytest.raises(UserError, match="metric is auroc, and the trials of the study have ndcg@20"):
+            prepare(study, start, {"metric": "auroc", **settings})
+
+
+def test_any_metric_of_validation_can_be_measured(settings):
+    once = settings | {"trainer": settings["trainer"] | {"max_epochs": 1}}
+    loss, auroc = (measure(once, 0, metric) for metric in ("loss", "auroc"))
+    assert loss != auroc
+    assert 0.4 < auroc < 1
+    once["trainer"]["limit_val_batches"] = 0
+    with pytest.raises(UserError, match="--metric loss has no value on the validation part"):
+        measure(once, 0, "loss")
+
+
 def test_a_diverged_trial_is_worth_nothing_and_other_mistakes_stop(settings, monkeypatch):
     def refuse(args: list[str]) -> None:
         raise UserError(message)
@@ -245,6 +299,7 @@ def test_a_diverged_trial_is_worth_nothing_and_other_mistakes_stop(settings, mon
     monkeypatch.setattr(tuning, "main", refuse)
     message = "the training loss is nan at step 3"
     assert measure(settings, 0) == 0
+    assert measure(settings, 0, "calibration_error") == math.inf
     message = "no folder"
     with pytest.raises(UserError, match="no folder"):
         measure(settings, 0)
@@ -268,12 +323,12 @@ def test_report_of_many_trials_fits_the_terminal(settings, capsys, tmp_path):
     out = capsys.readouterr().out
     assert max(map(len, out.splitlines())) <= 80
     assert "…" not in out
-    assert "validation NDCG@20, mean of seeds 0, 1: the best of 12 trials" in out
+    assert "validation ndcg@20, mean of seeds 0, 1: the best of 12 trials" in out
     (head,) = (line for line in out.splitlines() if line.split()[:1] == ["trial"])
     assert head.split()[1:] == ["11", "10", "9", "8", "7", "start"]
     write_report(study, settings, tmp_path, [0, 1])
     assert len(pd.read_csv(tmp_path / "trials.csv")) == 13
-    assert (tmp_path / "best.yaml").read_text().startswith("# Trial 11 of 12 finished ones: validation NDCG@20, mean")
+    assert (tmp_path / "best.yaml").read_text().startswith("# Trial 11 of 12 finished ones: validation ndcg@20, mean")
 
 
 def mistakes() -> Iterator[tuple[list[str], str]]:
@@ -286,6 +341,7 @@ def mistakes() -> Iterator[tuple[list[str], str]]:
     yield ["--trainer.devices=2"], "--trainer.devices 2: a search trains on one device"
     yield ["--model.hiden_channels=3"], "did you mean --model.hidden_channels?"
     yield ["--model.lr=-1"], "--model.lr -1.0: more than 0 wanted"
+    yield ["--metric=ndcg"], "argument --metric: invalid choice: 'ndcg' (choose from 'loss', 'auroc'"
     yield ["--data.root=nowhere"], "nowhere"
     yield ["--data.num_val=0"], "num_val"
     yield ["--study=folder"], "--study folder is a folder"

@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor
 
+from lightning_lp.callbacks.monitor import has_value, mode_of, validates
 from lightning_lp.checkpoint_io import DurableCheckpointIO, read_checkpoint
 from lightning_lp.errors import UserError
+from lightning_lp.evaluation.direction import Mode
 from lightning_lp.places import KEY, checkpoint_folder, relocated, run_state
 from lightning_lp.signals import DeferredSignals
 
@@ -29,14 +32,25 @@ class RunCheckpoint(ModelCheckpoint):
     the new one, so that at any moment there is a file for all that ``last.ckpt`` tells of. In a folder with the
     checkpoints of other runs, those are left alone: ``last.ckpt`` is then called ``last-v1.ckpt``.
 
+    Without validation the latest epoch is kept. A fit that ends before its first validation keeps what it ends with.
+
     Args:
         autosave_minutes: write ``last.ckpt`` whenever so many minutes have passed; 0: never.
         autosave_steps: write it also after so many steps; 0: never.
+        monitor: the metric that chooses the best epoch. Null: the latest is kept.
+        mode: ``min`` or ``max``: which of its values are better. Default: as the metric has it (a loss: ``min``).
         kwargs: as of ``ModelCheckpoint``. ``save_last`` false: no ``last.ckpt``.
     """
 
-    def __init__(self, autosave_minutes: float = 5.0, autosave_steps: int = 0, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+    def __init__(
+        self,
+        autosave_minutes: float = 5.0,
+        autosave_steps: int = 0,
+        monitor: str | None = None,
+        mode: Mode | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(monitor=monitor, mode=mode_of("checkpoint", monitor, mode), **kwargs)
         for name, value in (("minutes", autosave_minutes), ("steps", autosave_steps)):
             if value < 0:
                 raise UserError(f"--checkpoint.autosave_{name} {value}: 0 or more wanted")
@@ -94,7 +108,10 @@ class RunCheckpoint(ModelCheckpoint):
             self._stop(trainer, signal)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Writes the last ``last.ckpt``."""
+        """Keeps the end of a fit of which nothing is kept yet, and writes the last ``last.ckpt``."""
+        if not (self.best_model_path or self._should_skip_saving_checkpoint(trainer)):
+            ended = {"epoch": torch.tensor(max(0, trainer.current_epoch - 1))}  # Lightning has counted on
+            self._save_topk_checkpoint(trainer, self._monitor_candidates(trainer) | ended, is_over=True)
         self._write_last(trainer)
         self._signals.restore()
         if signal := self._signal(trainer):
@@ -179,6 +196,30 @@ class RunCheckpoint(ModelCheckpoint):
             kept = f": {self.last_model_path}, go on with --resume {self.run_folder}" if self.last_model_path else ""
             print(f"stopped at step {trainer.global_step}{kept}", file=sys.stderr, flush=True)
         raise SystemExit(128 + signal)
+
+    def _save_topk_checkpoint(
+        self, trainer: pl.Trainer, monitor_candidates: dict[str, Tensor], is_over: bool = False
+    ) -> None:
+        """Saves the best, or the latest where no validation will tell which is the best."""
+        if self.monitor is not None and not has_value(trainer, "checkpoint", self.monitor):
+            if self.save_top_k != 0 and (is_over or not validates(trainer)):
+                self._save_none_monitor_checkpoint(trainer, monitor_candidates)
+            return
+        before, was_chosen = self.best_model_path, self.best_model_path in self.best_k_models
+        super()._save_topk_checkpoint(trainer, monitor_candidates)
+        if self.monitor is not None and self.save_top_k > 0 and before and not was_chosen:
+            self._let_go(trainer, before)
+
+    def _save_none_monitor_checkpoint(self, trainer: pl.Trainer, monitor_candidates: dict[str, Tensor]) -> None:
+        """Saves the latest epoch; ``save_top_k`` of more than one is for a metric that there is not."""
+        before = self.best_model_path
+        super()._save_none_monitor_checkpoint(trainer, monitor_candidates)
+        if self.save_top_k > 1 and before:
+            self._let_go(trainer, before)
+
+    def _let_go(self, trainer: pl.Trainer, before: str) -> None:
+        if self._should_remove_checkpoint(trainer, before, self.best_model_path):
+            self._remove_checkpoint(trainer, before)
 
     def _should_remove_checkpoint(self, trainer: pl.Trainer, previous: str, current: str) -> bool:
         """Whether the new best is another file here. Lightning would keep one that the run was continued from."""

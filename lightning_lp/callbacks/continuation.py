@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.callbacks import Callback, StochasticWeightAveraging
 from pytorch_lightning.trainer.states import TrainerFn
 
 from lightning_lp.callbacks.checkpoints import run_folder
@@ -32,6 +32,7 @@ class Continuation(Callback):
 
     def __init__(self) -> None:
         self._state: dict[str, Any] | None = None  # of a checkpoint that is being continued
+        self._path: Any = None  # where it is
         self._logs: list[dict[str, Any]] = []
         self._run_id: str | None = f"{time.time_ns():x}-{os.getpid():x}"
 
@@ -76,6 +77,10 @@ class Continuation(Callback):
         """
         if trainer.state.fn != TrainerFn.FITTING:
             return
+        if trainer.optimizers:  # a search for the learning rate or the batch size, which goes back to where it began
+            trainer._checkpoint_connector._ckpt_path = self._path
+            return
+        self._path = trainer.ckpt_path
         state = checkpoint.get(KEY)
         if state is None:
             raise UserError("this checkpoint was not written by a fit of the command line: train anew")
@@ -98,6 +103,16 @@ class Continuation(Callback):
             trainer.should_stop = self._state["should_stop"]
             if trainer.is_global_zero:
                 cut_logs(trainer, self._logs, self._run_id)
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Lets an average of weights go on in the middle of an epoch: Lightning would wait until the next begins."""
+        for callback in trainer.callbacks if self._state is not None else ():  # type: ignore[attr-defined]
+            if isinstance(callback, StochasticWeightAveraging) and callback._scheduler_state is not None:
+                groups = trainer.optimizers[0].param_groups
+                rates = [group["lr"] for group in groups]
+                callback.on_train_epoch_start(trainer, pl_module)  # makes a schedule, which sets the first of its rates
+                for group, rate in zip(groups, rates, strict=True):
+                    group["lr"] = rate
 
     def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
         """Restores the random numbers, at the very point where they were saved, and the step that is logged."""

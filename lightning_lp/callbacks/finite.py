@@ -57,8 +57,8 @@ class FiniteNumbers(Callback):
             if name in metrics and torch.isnan(metrics[name]):
                 raise UserError(
                     f"{name} is undefined on these validation labels (are they all links, or all non-links?), so it "
-                    "can choose no checkpoint: choose by --checkpoint.monitor val/loss --checkpoint.mode min and "
-                    "--early_stopping.monitor val/loss --early_stopping.mode min, or validate on more labels"
+                    "can choose no checkpoint: choose by --checkpoint.monitor val/loss and --early_stopping.monitor "
+                    "val/loss, or validate on more labels"
                 )
 
     def _links(self, trainer: pl.Trainer) -> str:

@@ -42,7 +42,8 @@ class RankingMetrics(Callback):
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Ranks validation's held-out movies; the training links are seen."""
         data, n = data_of(trainer), self.every_n_epochs
-        is_due = trainer.state.fn != TrainerFn.FITTING or (n > 0 and trainer.current_epoch % n == 0)
+        span = trainer.check_val_every_n_epoch or 1  # epochs since the last validation, this one included
+        is_due = trainer.state.fn != TrainerFn.FITTING or (n > 0 and trainer.current_epoch % n < span)
         if data is not None and is_due and not trainer.sanity_checking:
             self._log(trainer, pl_module, data, "val", data.split.val)
 

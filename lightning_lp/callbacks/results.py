@@ -19,6 +19,7 @@ from rich.table import Table
 from lightning_lp.atomic import replacing
 from lightning_lp.callbacks.best_log import shown, write_best
 from lightning_lp.callbacks.checkpoints import checkpoint_of, run_folder
+from lightning_lp.callbacks.monitor import validates
 from lightning_lp.callbacks.throughput import Throughput
 from lightning_lp.checkpoint_io import read_checkpoint
 from lightning_lp.data.datamodule import MovieLensDataModule, data_of
@@ -42,6 +43,7 @@ class Results(Callback):
     def __init__(self, throughput: Throughput) -> None:
         self.results: dict[str, Any] = {}
         self.path: Path | None = None
+        self._is_best = False  # whether they are those of a checkpoint
         self._throughput = throughput
         self._start, self._before = time.perf_counter(), 0.0
         self._step = 0  # of the weights that are validated and tested
@@ -69,7 +71,10 @@ class Results(Callback):
         return self._before + time.perf_counter() - self._start
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Adds the timing of a fit; the file is written with the metrics, and an older one stays until then."""
+        """Adds the timing of a fit; the file is written with the metrics, and an older one stays until then.
+
+        Without validation it is written now. What comes after the fit is measured under ``--trainer.barebones``, too.
+        """
         data, throughput = data_of(trainer), self._throughput
         self._step = trainer.global_step
         self.results["timing"] = {
@@ -80,8 +85,9 @@ class Results(Callback):
         }
         if kept := _kept(trainer):
             self.results["checkpoint"] = kept
-        if not trainer.enable_validation:
-            self._write(trainer)  # no metrics will come
+        trainer.barebones = False
+        if not validates(trainer):
+            self._write(trainer)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Adds the validation metrics, unless this is a validation within a fit."""
@@ -113,11 +119,12 @@ class Results(Callback):
     def show(self) -> None:
         """Prints the metrics so far, and where they are written."""
         parts = [part for part in PARTS if part in self.results]
-        table = Table("best checkpoint", *parts, box=box.SIMPLE_HEAD)
-        for name in self.results.get(parts[0], {}):
+        table = Table("best checkpoint" if self._is_best else "end of training", *parts, box=box.SIMPLE_HEAD)
+        for name in self.results[parts[0]] if parts else ():
             table.add_row(name, *(shown(self.results[part].get(name)) for part in parts))
         console = Console()
-        console.print(table)
+        if parts:
+            console.print(table)
         if self.path is not None:
             console.print(f"results: {self.path}", markup=False, highlight=False, soft_wrap=True)
 
@@ -125,6 +132,7 @@ class Results(Callback):
         folder, data = run_folder(trainer), data_of(trainer)  # every process takes part in finding the folder
         if folder is None or data is None:
             return
+        self._is_best = trainer.ckpt_path is not None
         results = describe(data) | self.results
         if "timing" not in results and (recorded := recorded_checkpoint(folder)):
             if not same(folder / recorded["file"], str(trainer.ckpt_path)):

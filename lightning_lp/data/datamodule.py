@@ -24,6 +24,7 @@ from lightning_lp.data.state import check_state, graph_state
 from lightning_lp.data.synthetic import SAMPLE_NAME
 from lightning_lp.data.tables import Pairs, Tables, read_pairs, read_tables
 from lightning_lp.errors import UserError
+from lightning_lp.plain import make_plain
 
 _MIN_BATCHES = 8
 """An epoch has at least so many, where the links of a batch carry no messages in it."""
@@ -117,6 +118,7 @@ class MovieLensDataModule(pl.LightningDataModule):
     ) -> None:
         super().__init__()
         self.save_hyperparameters(logger=False)
+        make_plain(self.hparams)
         self.hparams.update(absolute_paths(self.hparams))
         check_settings(self.hparams)
         self.columns = Columns(
@@ -309,11 +311,12 @@ class MovieLensDataModule(pl.LightningDataModule):
         return {"name": self.dataset_name, **graph_state(self.graph, self.split)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Compares the checkpoint's data with that at hand.
+        """Compares the checkpoint's data with that at hand, which ``load_from_checkpoint`` has still to read.
 
         Raises:
             UserError: users, movies, genres, links or the split differ.
         """
+        self.setup()
         check_state(state_dict, self.graph, self.split, self.root)
 
     def _check_ranks(self, trainer: pl.Trainer) -> None:

@@ -22,6 +22,9 @@ _METRICS = {
     "mrr": LinkPredMRR,
     "map": LinkPredMAP,
 }
+RANKING_METRICS = tuple(f"{name}@{k}" for k in KS for name in (*_METRICS, "novelty", "coverage"))
+"""Names of the metrics; see :func:`rank_users`."""
+
 _MAX_USERS, _MAX_SCORES = 256, 2**24  # of one chunk: at most 64 MiB of scores
 
 

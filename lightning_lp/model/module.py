@@ -14,14 +14,17 @@ from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import BinaryCalibrationError
 
 from lightning_lp.data.schema import MOVIE, RATES, USER
+from lightning_lp.errors import UserError
 from lightning_lp.model.classifier import DotProductClassifier
 from lightning_lp.model.embed import embed_all
 from lightning_lp.model.encoder import HeteroEncoder
 from lightning_lp.model.history import HistoryEncoder
 from lightning_lp.model.losses import LOSSES
 from lightning_lp.model.metrics import Auroc, AveragePrecision
+from lightning_lp.model.schedule import WarmCosine
 from lightning_lp.model.scores import BatchScores
 from lightning_lp.model.settings import check_model
+from lightning_lp.plain import make_plain
 
 
 class LinkPredictionModule(pl.LightningModule):
@@ -79,6 +82,7 @@ class LinkPredictionModule(pl.LightningModule):
     ) -> None:
         super().__init__()
         self.save_hyperparameters(logger=False)
+        make_plain(self.hparams)
         check_model(self.hparams)
         self.encoder: HeteroEncoder | HistoryEncoder
         if encoder == "sage":
@@ -99,6 +103,7 @@ class LinkPredictionModule(pl.LightningModule):
             for parameter in (self.encoder.activity, self.encoder.constant):
                 parameter.requires_grad_("bce" in losses)  # nothing else depends on them: DDP would wait for gradients
         self.classifier = DotProductClassifier()
+        self._lr = lr  # the base rate that the schedule has
         self._embeddings: tuple[Tensor, Tensor] | None = None
         metrics = MetricCollection(
             {
@@ -112,9 +117,18 @@ class LinkPredictionModule(pl.LightningModule):
         self.val_loss, self.test_loss = (MeanMetric(nan_strategy=math.nan) for _ in range(2))  # NaN must be seen
 
     def setup(self, stage: str) -> None:
-        """Before a fit, gives the encoder what it starts from. A checkpoint to resume from is loaded after this."""
-        data = getattr(self.trainer, "datamodule", None)
-        if stage == "fit" and isinstance(self.encoder, HistoryEncoder) and data is not None:
+        """Before a fit, gives the encoder what it starts from. A checkpoint to resume from is loaded after this.
+
+        Raises:
+            UserError: the encoder starts from genres, titles and links, and there is no data module that has them.
+        """
+        data: Any = getattr(self.trainer, "datamodule", None)
+        if stage == "fit" and isinstance(self.encoder, HistoryEncoder):
+            if not hasattr(data, "graph"):
+                raise UserError(
+                    "the encoder history takes genres, titles and links from the data module, and a checkpoint its "
+                    "ids: give trainer.fit(model, datamodule=data) in place of loaders, or choose the encoder sage"
+                )
             movies = data.graph.data[MOVIE]
             ratio = data.hparams["eval_neg_sampling_ratio"]
             self.encoder.start_from(movies.x, movies.terms, data.split.train_links, data.num_users, ratio)
@@ -124,6 +138,17 @@ class LinkPredictionModule(pl.LightningModule):
         z_dict = self._embed(batch)
         logits: Tensor = self.classifier(z_dict[USER], z_dict[MOVIE], batch[RATES].edge_label_index)
         return logits
+
+    def on_fit_start(self) -> None:
+        """Follows a learning rate finder, which has set ``hparams.lr``."""
+        schedule = self.lr_schedulers()
+        if self.hparams["lr"] != self._lr and isinstance(schedule, WarmCosine):
+            schedule.restart_from(self.hparams["lr"])
+        self._lr = self.hparams["lr"]
+
+    def on_train_batch_start(self, batch: HeteroData, batch_idx: int) -> None:
+        """The same for one that looks in the middle of a fit."""
+        self.on_fit_start()
 
     def training_step(self, batch: HeteroData, batch_idx: int) -> Tensor:
         """Weighted sum of the losses of a batch."""
@@ -143,7 +168,15 @@ class LinkPredictionModule(pl.LightningModule):
         """Lets the vectors of all nodes go, after the callbacks have used them."""
         self._embeddings = None
 
-    on_validation_epoch_start = on_test_epoch_start = on_test_epoch_end = on_validation_epoch_end
+    on_test_epoch_end = on_validation_epoch_end
+
+    def on_validation_epoch_start(self) -> None:
+        """Begins with empty metrics: in processes that were spawned they share their memory until then."""
+        self._embeddings = None
+        for metric in (self.val_metrics, self.val_loss, self.test_metrics, self.test_loss):
+            metric.reset()
+
+    on_test_epoch_start = on_validation_epoch_start
 
     def embeddings(self, stage: str) -> tuple[Tensor, Tensor]:
         """Vectors of all users and all movies, embedded with all neighbours, once in an evaluation.
@@ -172,6 +205,7 @@ class LinkPredictionModule(pl.LightningModule):
 
         Under mixed precision Lightning refuses to clip for a fused optimiser.
         """
+        self._lr = self.hparams["lr"]
         optimizer = torch.optim.Adam(
             self.parameters(),
             lr=self.hparams["lr"],
@@ -180,7 +214,7 @@ class LinkPredictionModule(pl.LightningModule):
         )
         if self.hparams["lr_schedule"] == "constant":
             return optimizer
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: warm_cosine(step, self._num_steps))
+        schedule = WarmCosine(optimizer, lambda: self._num_steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -243,11 +277,3 @@ class LinkPredictionModule(pl.LightningModule):
         metrics.update(logits.sigmoid(), label.long())
         for name, metric in metrics.items():
             self.log(name, metric, on_step=False, on_epoch=True, prog_bar=name == f"{stage}/auroc")
-
-
-def warm_cosine(step: int, total: float, warm_up: int = 10) -> float:
-    """Factor of the learning rate: up in ``warm_up`` steps, and down to 0 as half a cosine over ``total``.
-
-    Loshchilov and Hutter, "SGDR: stochastic gradient descent with warm restarts", ICLR 2017.
-    """
-    return min(1.0, (step + 1) / warm_up) * 0.5 * (1 + math.cos(math.pi * min(1.0, step / total)))

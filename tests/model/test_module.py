@@ -65,6 +65,18 @@ def test_metrics_are_those_of_all_labels_together(labelled_loader):
     assert found["test/loss"] == pytest.approx(float(loss), abs=1e-5)
 
 
+def test_an_evaluation_begins_with_metrics_of_its_own():
+    """Processes that were spawned find all tensors of the module in memory that they share."""
+    module = sage_module(20, 30, 3, hidden_channels=8)
+    for stage in ("val", "test"):
+        mean = getattr(module, f"{stage}_loss")
+        mean.update(torch.tensor(3.0))
+        mean.mean_value.share_memory_()
+        getattr(module, f"on_{'validation' if stage == 'val' else stage}_epoch_start")()
+        assert not mean.mean_value.is_shared()
+        assert float(mean.weight) == 0
+
+
 @pytest.mark.parametrize("encoder", ["sage", "history"])
 def test_mixed_precision_keeps_scores_and_metrics_in_float32(encoder):
     """bfloat16 would leave a few hundred scores, and ties would decide the metrics."""
