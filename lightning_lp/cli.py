@@ -305,7 +305,14 @@ def main(args: Sequence[str] | None = None, *, then_test: bool = False) -> LinkP
         UserError: something that the user can put right.
         SystemExit: options that cannot be parsed, or ``--help``.
     """
-    for expected in ("LightningCLI's args parameter", ".*does not have many workers", ".*LeafSpec", _OLD_STATE):
+    no_part = "Total length of `list` across ranks is zero"  # --data.num_val 0
+    for expected in (
+        "LightningCLI's args parameter",
+        ".*does not have many workers",
+        ".*LeafSpec",
+        _OLD_STATE,
+        no_part,
+    ):
         warnings.filterwarnings("ignore", message=expected)
     logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(_is_no_advertisement)
     given = resume.resolved(sys.argv[1:] if args is None else args)

@@ -127,6 +127,9 @@ def settings_of(defaults: Path, flags: Sequence[str]) -> dict[str, Any]:
     """
     settings = cli.settings_of(["--config", str(defaults), *flags])
     check_model({**settings["model"], "num_layers": len(settings["data"]["num_neighbors"])})
+    for group, name in (("data", "num_val"), ("trainer", "limit_val_batches")):
+        if settings[group][name] == 0:
+            raise UserError(f"--{group}.{name} 0: a search needs validation; leave the option out")
     devices = settings["trainer"]["devices"]
     is_one = devices in ("auto", 1, "1") or (isinstance(devices, list) and len(devices) == 1)
     if not is_one or settings["trainer"]["num_nodes"] != 1:

@@ -151,7 +151,7 @@ def _kept(trainer: pl.Trainer) -> dict[str, Any] | None:
     score = checkpoint.best_model_score if checkpoint.best_model_path else None
     return {
         "file": os.path.relpath(file, folder) if Path(file).is_relative_to(folder) else file,
-        "monitor": checkpoint.monitor,
+        "monitor": checkpoint.monitor if score is not None else None,
         "score": float(score) if score is not None and math.isfinite(score) else None,
         "step": read_checkpoint(file, lazily=True)["global_step"],
         "trained_steps": trainer.global_step,
