@@ -1,16 +1,21 @@
 """The console script ``lightning-lp``: runs a command and turns a user's mistake into one sentence."""
 
 import gc
+import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any, NoReturn
 
+from lightning_lp import packages, signals, streams
 from lightning_lp.errors import UserError
 from lightning_lp.escape import visible
 
 _OTHERS = {"recommend": "commands", "export": "commands", "doctor": "doctor"}
 """Commands that are not the Trainer's, and the modules with their functions."""
+
+TRACEBACK = "LIGHTNING_LP_TRACEBACK"
+"""An environment variable: where it is set, exceptions other than ``UserError`` keep their traceback."""
 
 _HELP = """\
 usage: lightning-lp COMMAND [options]
@@ -35,15 +40,14 @@ def run(command: Callable[[Sequence[str] | None], object] | None = None, args: S
         args: options. Default: those of the process.
     """
     try:
-        if command is None:
-            command, args = _command(args)
-        command(args)
+        with signals.exiting(), streams.lasting():
+            if command is None:
+                command, args = _command(args)
+            command(args)
     except UserError as error:
         _refuse(str(error))
     except Exception as error:
-        from lightning_lp.mistakes import mistake  # imports take seconds
-
-        if (sentence := mistake(error)) is None:
+        if os.environ.get(TRACEBACK) or (sentence := _sentence(error)) is None:
             raise
         _refuse(sentence)
 
@@ -71,6 +75,13 @@ def load(name: str) -> Any:
     finally:
         gc.enable()
     return module
+
+
+def _sentence(error: Exception) -> str | None:
+    """What the user can put right about an exception, or none: then it is a fault of the program's."""
+    if isinstance(error, ImportError):
+        return packages.missing(error)  # it may be one that the next line needs
+    return str(load("mistakes").mistake(error) or "") or None
 
 
 def _refuse(sentence: str) -> NoReturn:
