@@ -8,14 +8,11 @@ from importlib import import_module
 from typing import Any, NoReturn
 
 from lightning_lp import packages, signals, streams
-from lightning_lp.errors import UserError
+from lightning_lp.errors import TRACEBACK, UserError
 from lightning_lp.escape import visible
 
 _OTHERS = {"recommend": "commands", "export": "commands", "doctor": "doctor"}
 """Commands that are not the Trainer's, and the modules with their functions."""
-
-TRACEBACK = "LIGHTNING_LP_TRACEBACK"
-"""An environment variable: where it is set, exceptions other than ``UserError`` keep their traceback."""
 
 _HELP = """\
 usage: lightning-lp COMMAND [options]
@@ -44,10 +41,9 @@ def run(command: Callable[[Sequence[str] | None], object] | None = None, args: S
             if command is None:
                 command, args = _command(args)
             command(args)
-    except UserError as error:
-        _refuse(str(error))
     except Exception as error:
-        if os.environ.get(TRACEBACK) or (sentence := _sentence(error)) is None:
+        sentence = None if os.environ.get(TRACEBACK) else _sentence(error)
+        if sentence is None:
             raise
         _refuse(sentence)
 
@@ -79,9 +75,13 @@ def load(name: str) -> Any:
 
 def _sentence(error: Exception) -> str | None:
     """What the user can put right about an exception, or none: then it is a fault of the program's."""
+    if isinstance(error, UserError):
+        return str(error)
     if isinstance(error, ImportError):
-        return packages.missing(error)  # it may be one that the next line needs
-    return str(load("mistakes").mistake(error) or "") or None
+        return packages.missing(error)  # it may be of one that is needed below
+    from lightning_lp.mistakes import mistake  # imports take seconds
+
+    return mistake(error)
 
 
 def _refuse(sentence: str) -> NoReturn:

@@ -5,6 +5,7 @@ import csv
 import math
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -177,7 +178,10 @@ def _history(liked: str, min_rating: float | None, columns: "Columns") -> tuple[
 
 
 def _is_table(liked: str) -> bool:
-    return Path(liked).is_file() or liked.lower().endswith(_TABLES)
+    with suppress(OSError):  # more ids than the name of a file can hold
+        if Path(liked).is_file():
+            return True
+    return liked.lower().endswith(_TABLES)
 
 
 def _split(liked: str) -> list[str]:

@@ -47,6 +47,8 @@ class Maker:
 def _refusal(what: str, error: Exception) -> str | None:
     if isinstance(error, ImportError):
         return missing(error, what)
+    if isinstance(error, Warning):  # Python was told to stop at those
+        return None
     place = own_code(error)
     return f"{what} cannot be made: {told(error)}{f' ({place})' if place else ''}"
 

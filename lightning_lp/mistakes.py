@@ -15,7 +15,7 @@ import yaml
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning import callbacks, loggers
 
-from lightning_lp.errors import UserError
+from lightning_lp.errors import TRACEBACK, UserError
 from lightning_lp.packages import missing
 
 _KINDS = {
@@ -207,7 +207,7 @@ def mistake(error: Exception) -> str | None:
     if raised_by(error).startswith(_REFUSE):
         return f"a setting is refused: {told(error)}"
     place = own_code(error)
-    return f"{place}: {told(error)}" if place else None
+    return f"{place}: {told(error)} ({TRACEBACK}=1 shows all calls)" if place else None
 
 
 def told(error: Exception) -> str:

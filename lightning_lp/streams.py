@@ -40,13 +40,23 @@ def lasting() -> Iterator[None]:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
         elif stream is getattr(sys, f"__{name}__") and _may_break(stream):
             stream.flush()
-            pipe = io.BufferedWriter(_Pipe(stream.fileno(), "wb", closefd=False))
-            like = {"encoding": stream.encoding, "errors": stream.errors, "line_buffering": stream.line_buffering}
-            setattr(sys, name, io.TextIOWrapper(pipe, **like))
+            setattr(sys, name, _like(stream))
     try:
         yield
     finally:
         _flush()
+
+
+def _like(stream: io.TextIOWrapper) -> io.TextIOWrapper:
+    """The same stream as a :class:`_Pipe`."""
+    pipe = _Pipe(stream.fileno(), "wb", closefd=False)
+    return io.TextIOWrapper(
+        pipe if isinstance(stream.buffer, io.RawIOBase) else io.BufferedWriter(pipe),  # PYTHONUNBUFFERED
+        encoding=stream.encoding,
+        errors=stream.errors,
+        line_buffering=stream.line_buffering,
+        write_through=stream.write_through,
+    )
 
 
 def _flush() -> None:

@@ -13,9 +13,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lightning_lp.__main__ import TRACEBACK, run
+from lightning_lp.__main__ import run
 from lightning_lp.callbacks import data_report
 from lightning_lp.data.synthetic import write_movielens
+from lightning_lp.errors import TRACEBACK, UserError
 from lightning_lp.packages import missing
 from tests.journeys import QUIET, SMALL, results, run_folders
 
@@ -154,7 +155,7 @@ class Sgd(torch.optim.SGD):
 """
 FILES_OF_OWN = {"own.py": OWN, "halves.py": "1 / 0\n", "cut.py": "def (\n", "needs.py": "import no_such_package\n"}
 CLASSES = {
-    "--trainer.callbacks+=own.Late": "own.Late.on_train_start line 7: KeyError: 'none'",
+    "--trainer.callbacks+=own.Late": "own.Late.on_train_start line 7: KeyError: 'none' (LIGHTNING_LP_TRACEBACK=1",
     "--trainer.callbacks+=own.Deep": "own.Deep.on_train_start line 11: ",
     "--trainer.callbacks+=own.Key": "--trainer.callbacks own.Key cannot be made: KeyError: 'a' (own.Key.__init__ line",
     "--trainer.callbacks+=own.Attribute": "own.Attribute cannot be made: AttributeError: 'Attribute' object has no",
@@ -285,6 +286,8 @@ def test_all_tracebacks_can_be_had(root, monkeypatch):
     monkeypatch.setenv(TRACEBACK, "1")
     with pytest.raises(ModuleNotFoundError, match="no_such_package"):
         run(lambda _: importlib.import_module("no_such_package"), [])
+    with pytest.raises(UserError, match="nowhere not found"):
+        run(args=["fit", "--data.root=nowhere"])
 
 
 def test_a_fault_of_the_program_keeps_its_traceback():

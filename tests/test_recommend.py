@@ -341,6 +341,8 @@ def test_odd_ids_can_be_given(capsys, checkpoint, tmp_path):
     same(recommender.similar("-x"), "--similar-to=-x")
     same(recommender.similar("=1"), "--similar-to", "'=1")  # as a CSV file of ours has it
     same(recommender.recommend_new(["a,b", "c"]), "--liked", '"a,b",c')
+    assert movies[0] == '"q"'
+    same(recommender.recommend_new(movies[1:]), "--liked", ",".join(f'"{movie}"' for movie in movies[1:] * 20))
     same(recommender.recommend_new(["-x", '"q"', "a"]), '--liked=-x, """q""",a')
     for options, problem in {
         ("--similar-to", "-x"): "one that begins with '-' is given as --similar-to=-...",

@@ -1,3 +1,4 @@
+import io
 import os
 import subprocess
 import sys
@@ -43,6 +44,16 @@ def test_what_is_read_arrives(monkeypatch):
         assert reader.read() == "é\n"
 
 
+def test_what_is_not_buffered_stays_so(monkeypatch):
+    read, write = os.pipe()
+    with io.TextIOWrapper(io.FileIO(write, "w"), write_through=True) as stream:
+        stand_in(monkeypatch, "stdout", stream)
+        with streams.lasting():
+            print("x")
+            assert os.read(read, 9) == b"x\n"
+    os.close(read)
+
+
 def test_another_broken_pipe_is_an_error():
     pipe = without_reader()
     with pytest.raises(BrokenPipeError), streams.lasting():
@@ -74,11 +85,13 @@ def test_an_output_that_cannot_be_written_is_refused(monkeypatch):
         (">/dev/full", 2, "No space left on device\n"),
     ],
 )
-def test_the_end_of_the_process(out, status, said):
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_the_end_of_the_process(out, status, said, unbuffered):
     """What Python itself does at its end, with the output that nobody took."""
     command = f'"{sys.executable}" -m lightning_lp --help {out if out != "|" else ""}'
     pipe = without_reader()
-    end = subprocess.run(["bash", "-c", command], stdout=pipe, stderr=subprocess.PIPE, text=True, timeout=60)
+    env = os.environ | {"PYTHONUNBUFFERED": unbuffered}
+    end = subprocess.run(["bash", "-c", command], env=env, stdout=pipe, stderr=subprocess.PIPE, text=True, timeout=60)
     os.close(pipe)
     assert end.returncode == status
     assert end.stderr == said or (said and end.stderr.startswith("error: ") and end.stderr.endswith(said))
