@@ -1,12 +1,14 @@
 """The console script ``lightning-lp``: runs a command and turns a user's mistake into one sentence."""
 
 import gc
+import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any, NoReturn
 
-from lightning_lp.errors import UserError
+from lightning_lp import packages, signals, streams
+from lightning_lp.errors import TRACEBACK, UserError
 from lightning_lp.escape import visible
 
 _OTHERS = {"recommend": "commands", "export": "commands", "doctor": "doctor"}
@@ -35,15 +37,13 @@ def run(command: Callable[[Sequence[str] | None], object] | None = None, args: S
         args: options. Default: those of the process.
     """
     try:
-        if command is None:
-            command, args = _command(args)
-        command(args)
-    except UserError as error:
-        _refuse(str(error))
+        with signals.exiting(), streams.lasting():
+            if command is None:
+                command, args = _command(args)
+            command(args)
     except Exception as error:
-        from lightning_lp.mistakes import mistake  # imports take seconds
-
-        if (sentence := mistake(error)) is None:
+        sentence = None if os.environ.get(TRACEBACK) else _sentence(error)
+        if sentence is None:
             raise
         _refuse(sentence)
 
@@ -71,6 +71,17 @@ def load(name: str) -> Any:
     finally:
         gc.enable()
     return module
+
+
+def _sentence(error: Exception) -> str | None:
+    """What the user can put right about an exception, or none: then it is a fault of the program's."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, ImportError):
+        return packages.missing(error)  # it may be of one that is needed below
+    from lightning_lp.mistakes import mistake  # imports take seconds
+
+    return mistake(error)
 
 
 def _refuse(sentence: str) -> NoReturn:

@@ -21,7 +21,8 @@ def load_checkpoint(path: Path | str) -> tuple[LinkPredictionModule, dict[str, A
     """Loads a checkpoint file, or the best checkpoint of a run folder. Nothing in the file is run.
 
     Returns:
-        The model, in evaluation mode, and the data that it knows as ``MovieLensDataModule.state_dict()`` gives it.
+        The model, in evaluation mode, and the data that it knows as ``MovieLensDataModule.state_dict()`` gives it, with
+        the ``settings`` of that data module.
 
     Raises:
         UserError: there is no such file, or it is damaged or not a checkpoint of ``lightning_lp``.
@@ -32,7 +33,8 @@ def load_checkpoint(path: Path | str) -> tuple[LinkPredictionModule, dict[str, A
         hparams = checkpoint["hyper_parameters"]
         module = LinkPredictionModule(**{name: hparams[name] for name in hparams if not name.startswith("_")})
         module.load_state_dict(checkpoint["state_dict"])
-        return module.eval(), checkpoint[MovieLensDataModule.__qualname__]
+        settings = checkpoint.get("datamodule_hyper_parameters", {})
+        return module.eval(), {"settings": settings, **checkpoint[MovieLensDataModule.__qualname__]}
     except Exception as error:  # whatever its contents lead the model to
         raise UserError(f"{path} is not a checkpoint of lightning_lp, or is damaged: give another") from error
 

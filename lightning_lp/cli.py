@@ -42,6 +42,7 @@ from lightning_lp.data.datamodule import MovieLensDataModule
 from lightning_lp.data.schema import RATES
 from lightning_lp.errors import UserError
 from lightning_lp.escape import visible
+from lightning_lp.making import Maker
 from lightning_lp.mistakes import check_config, explain
 from lightning_lp.model.module import LinkPredictionModule
 from lightning_lp.places import checkpoint_folder, run_of
@@ -73,7 +74,9 @@ class Parser(LightningArgumentParser):
         return str(super().dump(_readable(cfg), **kwargs))
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Ends the program with status 2."""
+        """Ends the program with status 2; in the reading of a class's own options, tells the parser that reads them."""
+        if not self.exit_on_error:
+            super().error(message, ex)
         parser = getattr(ex, "subcommand_parser", None) or self
         options = f"all options: {parser.prog.replace(' [options]', '')} --help"
         print(f"error: {visible(explain(message, parser._option_string_actions))}\n{options}", file=sys.stderr)
@@ -148,6 +151,20 @@ class LinkPredictionCLI(LightningCLI):
             if command == "fit":
                 run_of(Path(path), read_checkpoint(path, lazily=True))
                 warnings.filterwarnings("ignore", message="Checkpoint directory .* exists")  # it is the run's own
+
+    def _add_instantiators(self) -> None:
+        super()._add_instantiators()
+        self._maker = Maker()
+        self.parser.add_instantiator(self._maker, object)
+
+    def instantiate_classes(self) -> None:
+        """Makes all objects that settings ask for."""
+        try:
+            super().instantiate_classes()
+        except Exception as error:
+            if sentence := self._maker.refusal(error, self.config[self.subcommand]):
+                raise UserError(sentence) from error
+            raise
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """Makes the Trainer; a continued run goes on in its own folder."""

@@ -1,8 +1,11 @@
 """The commands that need no training: ``recommend`` and ``export``."""
 
 import argparse
+import csv
 import math
+import re
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -12,9 +15,12 @@ from rich.progress import track
 from lightning_lp.errors import UserError
 
 if TYPE_CHECKING:
+    from lightning_lp.data.schema import Columns
     from lightning_lp.recommend import Recommender
 
 _MAX_CANDIDATES = 20
+_TABLES = (".csv", ".csv.gz", ".csv.zst", ".parquet")
+"""How the names of files with a new user's movies end."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -22,6 +28,8 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raises the message."""
+        if found := re.match(r"argument .*?(--[\w-]+): expected one argument", message):
+            message += f"; one that begins with '-' is given as {found[1]}=-..."
         raise UserError(f"{message}; all options: {self.prog} --help")
 
 
@@ -53,8 +61,13 @@ def recommend(args: Sequence[str] | None = None) -> None:
     if options.user is not None:
         movies = recommender.recommend(options.user, options.k)
     elif options.liked is not None:
-        liked, seen = _history(options.liked, options.min_rating)
-        movies = recommender.recommend_new(liked, options.k, seen)
+        liked, seen = _history(options.liked, options.min_rating, recommender.columns)
+        try:
+            movies = recommender.recommend_new(liked, options.k, seen)
+        except UserError as error:
+            if _is_table(options.liked) or "," not in options.liked:
+                raise
+            raise UserError(f"{error}; an id that holds a comma stands in double quotes, as in CSV") from None
     else:
         movie = options.similar_to if options.like is None else _one_movie(recommender, options.like)
         movies = recommender.similar(movie, options.k)
@@ -127,12 +140,18 @@ def _one_movie(recommender: "Recommender", title: str) -> int | str:
     return found[0]
 
 
-def _history(liked: str, min_rating: float | None) -> tuple[list[str], list[str]]:
-    """The ids of the movies that a new user likes, and of all that are rated."""
-    if not (Path(liked).is_file() or liked.lower().endswith(".csv")):
+def _history(liked: str, min_rating: float | None, columns: "Columns") -> tuple[list[str], list[str]]:
+    """The ids of the movies that a new user likes, and of all that are rated.
+
+    Args:
+        liked: ids, or a table with the run's or MovieLens' names of columns.
+        min_rating: ratings from here on are liked; with a table.
+        columns: the run's names.
+    """
+    if not _is_table(liked):
         if min_rating is not None:
             raise UserError("--min-rating needs ratings: give a CSV file with --liked")
-        ids = [text for part in liked.split(",") if (text := part.strip())]
+        ids = _split(liked)
         return ids, ids
 
     import numpy as np
@@ -141,10 +160,11 @@ def _history(liked: str, min_rating: float | None) -> tuple[list[str], list[str]
     from lightning_lp.data.layouts import STANDARD
     from lightning_lp.data.values import read_ratings
 
-    names = (
-        {"movie": STANDARD.movie} if min_rating is None else {"movie": STANDARD.movie, "rating": str(STANDARD.rating)}
-    )
-    file = read_columns(Path(liked), names, required=frozenset(names), typed=False, options={})
+    names, standard = {"movie": columns.movie}, {"movie": STANDARD.movie, "rating": str(STANDARD.rating)}
+    if min_rating is not None:
+        names["rating"] = columns.rating or standard["rating"]
+    fallback = {name: standard[name] for name in names}
+    file = read_columns(Path(liked), names, required=frozenset(names), fallback=fallback, typed=False, options={})
     seen = file.texts("movie").tolist()
     if min_rating is None:
         return seen, seen
@@ -153,3 +173,22 @@ def _history(liked: str, min_rating: float | None) -> tuple[list[str], list[str]
         place = file.place(int(np.isnan(rating).argmax()), "rating")
         raise UserError(f"{place}: no rating, and --min-rating needs one: fill it in, or remove the row")
     return [movie for movie, value in zip(seen, rating, strict=True) if value >= min_rating], seen
+
+
+def _is_table(liked: str) -> bool:
+    with suppress(OSError):  # more ids than the name of a file can hold
+        if Path(liked).is_file():
+            return True
+    return liked.lower().endswith(_TABLES)
+
+
+def _split(liked: str) -> list[str]:
+    """Ids between commas, in double quotes those that hold a comma."""
+    try:
+        (texts,) = csv.reader([liked], skipinitialspace=True, strict=True)
+    except (ValueError, csv.Error):
+        raise UserError(
+            f"--liked {liked!r}: ids between commas wanted, in double quotes, as in CSV, what holds a comma or begins "
+            "with a double quote"
+        ) from None
+    return [text.strip() for text in texts if text.strip()]

@@ -2,6 +2,8 @@
 
 from lightning_lp.escape import visible
 
+TRACEBACK = "LIGHTNING_LP_TRACEBACK"
+"""An environment variable: where it is set, the command line shows where each exception arose."""
 _LONGEST = 1200
 
 

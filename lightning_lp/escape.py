@@ -52,6 +52,11 @@ def cell(value: Any) -> Any:
     return f"'{text}" if text.startswith(_FORMULA) and not _NUMBER.fullmatch(text) else text
 
 
+def from_cell(text: str) -> str:
+    """What a :func:`cell` with an apostrophe stands for; any other text is itself."""
+    return text[1:] if text.startswith("'") and cell(text[1:]) == text else text
+
+
 def cells(table: "pd.DataFrame") -> "pd.DataFrame":
     """The table with each name and text as a :func:`cell`, to be written as CSV."""
     table = table.rename(columns=cell)

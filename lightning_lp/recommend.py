@@ -2,6 +2,7 @@
 
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from torch_geometric.data import HeteroData
 from lightning_lp.checkpoint import load_checkpoint
 from lightning_lp.data.graph import genre_names, multi_hot
 from lightning_lp.data.ids import IdMap
-from lightning_lp.data.schema import MOVIE, NO_GENRES, RATES, REV_RATES, USER
+from lightning_lp.data.lookup import look_up
+from lightning_lp.data.schema import MOVIE, NO_GENRES, RATES, REV_RATES, USER, Columns
 from lightning_lp.errors import UserError
 from lightning_lp.model.embed import embed_all
 from lightning_lp.model.module import LinkPredictionModule
@@ -29,7 +31,8 @@ class Recommender:
 
     Args:
         module: the trained model.
-        state: ids, titles, genres and links, as ``MovieLensDataModule.state_dict()`` gives them.
+        state: ids, titles, genres and links, as ``MovieLensDataModule.state_dict()`` gives them; ``settings``, if there
+            are any, are those of that data module, for the names of columns.
 
     Attributes:
         users: ids of the users, in the order of ``user_embeddings`` [num_users, d] float32.
@@ -37,6 +40,7 @@ class Recommender:
             ``genres``.
         seen_offsets: [num_users + 1] int64; user ``u`` has rated
             ``seen_movies[seen_offsets[u]:seen_offsets[u + 1]]``, too low to be a link or not.
+        columns: the names of the columns in the files that the model was trained on.
 
     Raises:
         UserError: the model's vectors are not finite numbers.
@@ -46,6 +50,9 @@ class Recommender:
         self.users, self.movies = IdMap.from_state(state["users"]), IdMap.from_state(state["movies"])
         self.titles: list[str] = state["titles"]
         self.genres = [tuple(name for name in genre_names(text) if name != NO_GENRES) for text in state["genres"]]
+        settings = state.get("settings", {})
+        options = {each.name: f"{each.name}_column" for each in fields(Columns)}
+        self.columns = Columns(**{name: settings[option] for name, option in options.items() if option in settings})
         seen = torch.cat([state["links"], state["below_min_rating"]], dim=1).numpy()
         counts = np.bincount(seen[0], minlength=len(self.users))
         self.seen_offsets = np.append(0, np.cumsum(counts))
@@ -218,7 +225,7 @@ class Recommender:
 
 def _known(ids: IdMap, wanted: Sequence[int | str], kind: str, hint: str = "") -> NDArray[np.int64]:
     """The index of each id, int64."""
-    index = ids.index_of_text([str(value) for value in wanted])
+    index = look_up(ids, [str(value) for value in wanted])
     if (index < 0).any():
         first = str(wanted[int(np.argmax(index < 0))])
         raise UserError(f"{kind} {first!r} is not one of the {len(ids):,} {kind}s that the model knows{hint}")

@@ -15,6 +15,7 @@ from lightning_lp.cli import main
 from lightning_lp.data.datamodule import MovieLensDataModule
 from lightning_lp.data.download import DownloadError
 from lightning_lp.data.synthetic import write_movielens
+from lightning_lp.errors import UserError
 from lightning_lp.model.module import LinkPredictionModule
 from tests.journeys import QUIET, SCRIPTS, SMALL, best_checkpoint, fit, results, run_folders, run_script
 
@@ -243,6 +244,31 @@ def test_predict_keeps_the_files_ids_and_order(root, trained):
     assert probability.nunique() > 1
     main([*predict, "--data.predict_file=pairs.csv"])
     assert pd.read_csv(run_folders()[-1] / "predictions.csv").shape == scores.shape
+
+
+def test_predict_leaves_unknown_ids_empty_and_counts_them(root, trained, capsys):
+    ratings = pd.read_csv(root / "ratings.csv", dtype=str)
+    (user, movie), (other, another) = ratings[["userId", "movieId"]].to_numpy()[[0, -1]].tolist()
+    lines = [f"{user},99999", f"{user},{movie}", f",{movie}", f"nobody,{movie}", f"{other},{another}", f"{user},"]
+    Path("pairs.csv").write_text("\n".join(["userId,movieId", *lines]) + "\n")
+    predict = ["predict", f"--data.root={root}", f"--ckpt_path={best_checkpoint(trained)}", *QUIET]
+    capsys.readouterr()
+    main([*predict, "--data.predict_file=pairs.csv", "--predictions.path=scores.csv"])
+    said = capsys.readouterr().out.splitlines()[-1]
+    assert said == (
+        "2 scores written to scores.csv; 4 pairs with unknown ids left empty "
+        "(first: pairs.csv line 2, column movieId: '99999')"
+    )
+    written = [line.rpartition(",") for line in Path("scores.csv").read_text().splitlines()]
+    assert [pair for pair, _, _ in written[1:]] == lines
+    assert [bool(score) for _, _, score in written[1:]] == [False, True, False, False, True, False]
+    Path("known.csv").write_text("\n".join(["userId,movieId", lines[1], lines[4]]) + "\n")
+    main([*predict, "--data.predict_file=known.csv", "--predictions.path=two.csv"])
+    two = pd.read_csv("two.csv").probability.tolist()
+    assert pd.read_csv("scores.csv").probability.dropna().tolist() == pytest.approx(two, abs=1e-6)
+    Path("none.csv").write_text("userId,movieId\nnobody,1\n")
+    with pytest.raises(UserError, match="of no pair are user and movie both known"):
+        main([*predict, "--data.predict_file=none.csv"])
 
 
 @pytest.mark.filterwarnings("ignore:.*AMP with fp16 is not supported on CPU")  # Lightning takes bfloat16 there

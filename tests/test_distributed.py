@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -108,7 +109,9 @@ def test_fit_and_test_in_two_processes(root):
     assert results(together)["validation"] == pytest.approx(validation["validation"], abs=1e-6)
     assert results(together)["test"] == pytest.approx(test["test"], abs=1e-6)
     # So do its scores.
-    pd.read_csv(root / "ratings.csv")[["userId", "movieId"]][::9].to_csv("pairs.csv", index=False)
+    pairs = pd.read_csv(root / "ratings.csv")[["userId", "movieId"]][::9]
+    pairs["movieId"] = pairs["movieId"].mask(np.arange(len(pairs)) % 7 == 0, 99999)  # unknown
+    pairs.to_csv("pairs.csv", index=False)
     predict = [
         "predict",
         f"--data.root={root}",
@@ -120,7 +123,9 @@ def test_fit_and_test_in_two_processes(root):
     main([*predict, *QUIET, "--predictions.path=one.csv"])
     one, two = pd.read_csv("one.csv"), pd.read_csv("two.csv")
     assert one[["userId", "movieId"]].equals(two[["userId", "movieId"]])
-    assert one.probability.tolist() == pytest.approx(two.probability.tolist(), abs=1e-6)
+    assert one[["userId", "movieId"]].to_numpy().tolist() == pairs.to_numpy().tolist()
+    assert one.probability.tolist() == pytest.approx(two.probability.tolist(), abs=1e-6, nan_ok=True)
+    assert one.probability.isna().tolist() == (one.movieId == 99999).tolist()
 
 
 @pytest.mark.slow

@@ -1,17 +1,24 @@
 import contextlib
+import importlib
+import importlib.util
 import io
 import math
 import re
+import sys
 from datetime import timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lightning_lp.__main__ import run
+from lightning_lp.callbacks import data_report
 from lightning_lp.data.synthetic import write_movielens
-from tests.journeys import QUIET, results, run_folders
+from lightning_lp.errors import TRACEBACK, UserError
+from lightning_lp.packages import missing
+from tests.journeys import QUIET, SMALL, results, run_folders
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +118,176 @@ def test_wrong_files(text, root):
     assert status == 2
     assert FILES[text] in error
     assert not Path("lightning_logs").exists()
+
+
+OWN = """
+import pytorch_lightning as pl
+import torch
+
+class Late(pl.Callback):
+    def on_train_start(self, trainer, module):
+        {}["none"]
+
+class Deep(pl.Callback):
+    def on_train_start(self, trainer, module):
+        torch.zeros(3) @ torch.zeros(4)
+
+class Key(pl.Callback):
+    def __init__(self, name: str = "a", size: int = 1):
+        {}[name]
+
+class Attribute(pl.Callback):
+    def __init__(self):
+        self.none
+
+class Assertion(pl.Callback):
+    def __init__(self):
+        assert False, "an even width is wanted"
+
+class Import(pl.Callback):
+    def __init__(self):
+        import no_such_package.part
+
+class Sgd(torch.optim.SGD):
+    def __init__(self, params):
+        super().__init__(params)
+        {}["momentum"]
+"""
+FILES_OF_OWN = {"own.py": OWN, "halves.py": "1 / 0\n", "cut.py": "def (\n", "needs.py": "import no_such_package\n"}
+CLASSES = {
+    "--trainer.callbacks+=own.Late": "own.Late.on_train_start line 7: KeyError: 'none' (LIGHTNING_LP_TRACEBACK=1",
+    "--trainer.callbacks+=own.Deep": "own.Deep.on_train_start line 11: ",
+    "--trainer.callbacks+=own.Key": "--trainer.callbacks own.Key cannot be made: KeyError: 'a' (own.Key.__init__ line",
+    "--trainer.callbacks+=own.Attribute": "own.Attribute cannot be made: AttributeError: 'Attribute' object has no",
+    "--trainer.callbacks+=own.Assertion": "own.Assertion cannot be made: AssertionError: an even width is wanted",
+    "--trainer.callbacks+=own.Import": "own.Import needs the package no_such_package: pip install no_such_package",
+    "--trainer.callbacks+=own.Key --trainer.callbacks.size=x": "--trainer.callbacks.size x: a whole number wanted",
+    "--trainer.callbacks+=own.Key --trainer.callbacks.width=1": "own.Key: Option 'width' is not accepted",
+    "--trainer.callbacks+=own.None": "--trainer.callbacks own.None: module 'own' has no attribute 'None'",
+    "--trainer.callbacks+=halves.Any": "--trainer.callbacks halves.Any: division by zero",
+    "--trainer.callbacks+=cut.Any": "--trainer.callbacks cut.Any: invalid syntax (cut.py, line 1)",
+    "--trainer.callbacks+=needs.Any": "needs.Any: there is no module no_such_package: install it",
+    "--trainer.callbacks+=elsewhere.Any": "there is no module elsewhere: put its folder on PYTHONPATH",
+    "--trainer.callbacks+=pathlib.Path": "--trainer.callbacks pathlib.Path: this is no Callback",
+    "--trainer.callbacks+=RichProgresBar": "there is no such class: give the name of one, or the dotted path if it is "
+    "your own; did you mean RichProgressBar?",
+    "--trainer.callbacks+=ModelPruning": "--trainer.callbacks ModelPruning: give --trainer.callbacks.pruning_fn, too",
+    "--trainer.callbacks+=ModelPruning --trainer.callbacks.pruning_fn=x": "--trainer.callbacks ModelPruning cannot be",
+    "--trainer.callbacks+=BackboneFinetuning": "AttributeError: 'LinkPredictionModule' object has no attribute 'back",
+    "--trainer.logger.save_dir=x": "--trainer.logger.save_dir x: of which class? name it with --trainer.logger before",
+    "--trainer.default_root_dir=foo://x": "Protocol not known: foo",
+    "--optimizer=own.Sgd": "own.Sgd.__init__ line",
+    "--optimizer=Adam --optimizer.lr=x": "--optimizer.lr x: a finite number wanted",
+    "--lr_scheduler=StepLR": "--lr_scheduler StepLR: give --lr_scheduler.step_size, too",
+}
+PACKAGES = {
+    "mlflow": ("--trainer.logger=MLFlowLogger", "--trainer.logger MLFlowLogger", "mlflow"),
+    "wandb": ("--trainer.logger=WandbLogger", "--trainer.logger WandbLogger", "wandb"),
+    "comet_ml": ("--trainer.logger=CometLogger", "--trainer.logger CometLogger", "comet-ml"),
+    "torch_xla": ("--trainer.accelerator=tpu", "--trainer.accelerator tpu", "torch_xla"),
+    "torch_xla.core": ("--trainer.strategy=xla", "--trainer.strategy xla", "torch_xla"),
+    "torch_xla.amp": ("--trainer.plugins=XLAPrecision", "--trainer.plugins XLAPrecision", "torch_xla"),
+    "transformer_engine": (
+        "--trainer.precision=transformer-engine",
+        "--trainer.precision transformer-engine",
+        "transformer_engine",
+    ),
+    "bitsandbytes": (
+        "--trainer.plugins=BitsandbytesPrecision --trainer.plugins.mode=nf4",
+        "--trainer.plugins BitsandbytesPrecision",
+        "bitsandbytes",
+    ),
+    "s3fs": ("--trainer.default_root_dir=s3://bucket/folder", "this command", "s3fs"),
+}
+
+
+def one_epoch(root: Path, flags: str) -> tuple[int, str]:
+    return call(
+        *("fit", f"--data.root={root}", "--trainer.max_epochs=1", "--trainer.limit_train_batches=1", *SMALL, *QUIET),
+        *flags.split(),
+    )
+
+
+@pytest.mark.filterwarnings("ignore:.*configure_optimizers. will be overridden")  # by --optimizer
+@pytest.mark.parametrize("flags", CLASSES)
+def test_wrong_classes(flags, root, here, monkeypatch):
+    for name, text in FILES_OF_OWN.items():
+        (here / name).write_text(text)
+        monkeypatch.delitem(sys.modules, Path(name).stem, raising=False)
+    monkeypatch.syspath_prepend(here)
+    status, error = one_epoch(root, flags)
+    assert status == 2
+    assert CLASSES[flags] in error
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_missing_packages(package, root):
+    if importlib.util.find_spec(package.split(".")[0]):
+        pytest.skip(f"{package} is here")
+    flags, setting, name = PACKAGES[package]
+    status, error = one_epoch(root, flags)
+    assert status == 2
+    assert error.startswith(f"{setting} needs the package {name}: pip install ")
+    assert name in error.split("pip install ")[1]
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (
+            ModuleNotFoundError(
+                "Requirement 'numpy>=999.1' not met. HINT: Try running `pip install -U 'numpy>=999.1'`"
+            ),
+            f"X needs another version of the package numpy than {np.__version__}: pip install 'numpy>=999.1'",
+        ),
+        (
+            ModuleNotFoundError("Module not found: 'no_such'. HINT: Try running `pip install -U no_such`"),
+            "X needs the package no_such: pip install no_such",
+        ),
+        (
+            ImportError("PyTorch requires DeepSpeed. Please upgrade by running `pip install -U 'deepspeed>=0.16.0'`."),
+            "X needs the package deepspeed: pip install deepspeed",
+        ),
+        (
+            ModuleNotFoundError("No module named 'cv2'", name="cv2"),
+            "X needs the package cv2: pip install opencv-python",
+        ),
+        (
+            ImportError("cannot import name 'none' from 'numpy'", name="numpy"),
+            "X cannot be used: cannot import name 'none' from 'numpy'",
+        ),
+        (ModuleNotFoundError("No module named 'lightning_lp.none'", name="lightning_lp.none"), None),
+    ],
+)
+def test_what_to_install(error, sentence):
+    assert missing(error, "X") == sentence
+
+
+def test_a_missing_dependency_is_named(capsys):
+    def lacking(args: object) -> None:
+        import no_such_package  # noqa: F401
+
+    with pytest.raises(SystemExit) as end:
+        run(lacking, [])
+    assert end.value.code == 2
+    assert (
+        capsys.readouterr().err
+        == "error: this command needs the package no_such_package: pip install no_such_package\n"
+    )
+
+
+def test_a_fault_of_the_program_within_lightning_keeps_its_traceback(root, monkeypatch):
+    monkeypatch.setattr(data_report, "split_rows", lambda _: {}["none"])
+    with pytest.raises(KeyError, match="none"):
+        one_epoch(root, "")
+
+
+def test_all_tracebacks_can_be_had(root, monkeypatch):
+    monkeypatch.setenv(TRACEBACK, "1")
+    with pytest.raises(ModuleNotFoundError, match="no_such_package"):
+        run(lambda _: importlib.import_module("no_such_package"), [])
+    with pytest.raises(UserError, match="nowhere not found"):
+        run(args=["fit", "--data.root=nowhere"])
 
 
 def test_a_fault_of_the_program_keeps_its_traceback():

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from lightning_lp.__main__ import run
 from lightning_lp.checkpoint import load_checkpoint, newest_run
 from lightning_lp.commands import recommend
-from lightning_lp.data.schema import MOVIE, RATES, REV_RATES, USER
+from lightning_lp.data.schema import MOVIE, RATES, REV_RATES, USER, Columns
 from lightning_lp.data.synthetic import write_movielens
 from lightning_lp.errors import UserError
 from lightning_lp.listing import write_chunks
@@ -289,6 +289,71 @@ def test_a_file_of_ratings_makes_a_new_user(recommender, capsys, checkpoint, tmp
         file.write_text(text)
         status, out, err = call(capsys, *options, file, "--min-rating", 3)
         assert (status, out, err.count("\n")) == (2, "", 1), err
+        assert problem in err
+
+
+def changed(checkpoint: Path, path: Path, settings: dict[str, str] | None = None, **state: object) -> Path:
+    """A copy of a checkpoint with other settings or another state of its data."""
+    content = torch.load(checkpoint, weights_only=True)
+    content["datamodule_hyper_parameters"] |= settings or {}
+    content["MovieLensDataModule"] |= state
+    torch.save(content, path)
+    return path
+
+
+def test_a_file_of_ratings_may_have_the_names_of_the_run(recommender, capsys, checkpoint, tmp_path):
+    first, second, third = recommender.movies.ids[:3].tolist()
+    names = {"user_column": "who", "movie_column": "item", "rating_column": "stars"}
+    run = changed(checkpoint, tmp_path / "named.ckpt", names)
+    assert Recommender.load(run).columns == Columns(user="who", movie="item", rating="stars")
+    assert recommender.columns == Columns()
+    expected = ids(recommender.recommend_new([first, second], seen=[third]))
+    rows = f"{first},5\n{second},4.5\n{third},1\n"
+    for header in ("item,stars", "movieId,stars", "item,rating", "movieId,rating"):
+        (tmp_path / "mine.csv").write_text(f"{header}\n{rows}")
+        options = ["--run", run, "--format", "json", "--liked", tmp_path / "mine.csv", "--min-rating", 3]
+        status, out, err = call(capsys, *options)
+        assert status == 0, err
+        assert [movie["movieId"] for movie in json.loads(out)] == expected
+    (tmp_path / "mine.csv").write_text(f"film,stars\n{rows}")
+    assert "no column item (columns wanted: item, stars; found: film, stars)" in call(capsys, *options)[2]
+
+
+def test_a_checkpoint_without_settings_has_the_usual_names(checkpoint):
+    module, state = load_checkpoint(checkpoint)
+    assert Recommender(module, {key: value for key, value in state.items() if key != "settings"}).columns == Columns()
+
+
+def test_odd_ids_can_be_given(capsys, checkpoint, tmp_path):
+    odd = ["-x", "=1", '"q"', "a,b", "a", "c"]
+    movies = sorted([*odd, *(f"m{i:02}" for i in range(54))])
+    users = torch.tensor([-5, *range(1, 41)])
+    run = changed(checkpoint, tmp_path / "odd.ckpt", movies=movies, users=users)
+    recommender = Recommender.load(run)
+
+    def same(expected: list, *options: str) -> None:
+        status, out, err = call(capsys, "--run", run, "--format", "json", *options)
+        assert status == 0, err
+        assert [movie["movieId"] for movie in json.loads(out)] == ids(expected)
+
+    same(recommender.recommend(-5), "--user=-5")
+    same(recommender.recommend(-5), "--user", "-5")
+    same(recommender.similar("-x"), "--similar-to=-x")
+    same(recommender.similar("=1"), "--similar-to", "'=1")  # as a CSV file of ours has it
+    same(recommender.recommend_new(["a,b", "c"]), "--liked", '"a,b",c')
+    assert movies[0] == '"q"'
+    same(recommender.recommend_new(movies[1:]), "--liked", ",".join(f'"{movie}"' for movie in movies[1:] * 20))
+    same(recommender.recommend_new(["-x", '"q"', "a"]), '--liked=-x, """q""",a')
+    for options, problem in {
+        ("--similar-to", "-x"): "one that begins with '-' is given as --similar-to=-...",
+        (
+            "--liked",
+            "c,b",
+        ): "movie 'b' is not one of the 60 movies that the model knows; an id that holds a comma stands in",
+        ("--liked", '"c'): "ids between commas wanted, in double quotes, as in CSV, what holds a comma",
+    }.items():
+        status, _, err = call(capsys, "--run", run, *options)
+        assert (status, err.count("\n")) == (2, 1), err
         assert problem in err
 
 

@@ -5,6 +5,7 @@ import time
 import pytest
 
 from lightning_lp import signals
+from lightning_lp.__main__ import run
 
 
 class Ends:
@@ -28,6 +29,18 @@ def test_signal_in_a_destructor_is_not_lost(signum, status):
     with signals.exiting(), pytest.raises(SystemExit) as stopped:
         waits()
     assert stopped.value.code == status
+
+
+@pytest.mark.parametrize(("signum", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_any_command_ends_with_the_status_of_a_signal(signum, status, capsys):
+    def waits(args):
+        os.kill(os.getpid(), signum)
+        time.sleep(10)
+
+    with pytest.raises(SystemExit) as stopped:
+        run(waits, [])
+    assert stopped.value.code == status
+    assert capsys.readouterr().err == ""
 
 
 def test_other_mistakes_in_a_destructor_are_reported(monkeypatch):

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lightning_lp.atomic import replacing
 from lightning_lp.data.datamodule import data_of
-from lightning_lp.escape import cells
+from lightning_lp.escape import cells, visible
 
 PREDICTIONS_FILE = "predictions.csv"
 
@@ -19,7 +19,8 @@ PREDICTIONS_FILE = "predictions.csv"
 class PredictionWriter(Callback):
     """Writes one row for each pair of ``--data.predict_file``, in its order and with its ids as written there.
 
-    But for ids that a spreadsheet or a terminal would obey, see :func:`~lightning_lp.escape.cell`.
+    But for ids that a spreadsheet or a terminal would obey, see :func:`~lightning_lp.escape.cell`. The probability of a
+    pair with an unknown id is left empty.
 
     Args:
         path: the file to write. Default: ``predictions.csv`` in the run folder.
@@ -53,7 +54,9 @@ class PredictionWriter(Callback):
         row, probability = (torch.cat(tensors) for tensors in zip(*batches, strict=True))
         pairs, columns = data.pairs, data.columns
         table = pd.DataFrame({columns.user: pairs.user_text, columns.movie: pairs.movie_text})
-        table["probability"] = probability[row.argsort()].numpy()
+        table.loc[pairs.row, "probability"] = probability[row.argsort()].numpy()
         with replacing(path) as partial:
             cells(table).to_csv(partial, index=False, float_format="%.9g")
-        print(f"{len(table):,} scores written to {path}")
+        empty = len(table) - len(pairs.row)
+        left = f"; {empty:,} pairs with unknown ids left empty (first: {pairs.first_unknown})" if empty else ""
+        print(visible(f"{len(pairs.row):,} scores written to {path}{left}"))

@@ -12,6 +12,7 @@ import pyarrow as pa
 from lightning_lp.data.formats import read_columns
 from lightning_lp.data.ids import IdMap, Index, id_notes, per_row, read_ids
 from lightning_lp.data.layouts import DEFAULT, STANDARD, read_layout
+from lightning_lp.data.lookup import look_up
 from lightning_lp.data.movies import read_movies
 from lightning_lp.data.raw_table import RawTable
 from lightning_lp.data.schema import MOVIE, USER, Columns, Reading
@@ -63,14 +64,18 @@ class Pairs:
     Attributes:
         user_text: users as written in the file, shape ``[pairs]``, object of ``str``.
         movie_text: movies as written in the file, shape ``[pairs]``, object of ``str``.
-        user: node indices of the users, shape ``[pairs]``, int64.
-        movie: node indices of the movies, shape ``[pairs]``, int64.
+        row: rows of the pairs whose ids are known, shape ``[known]``, int64.
+        user: node indices of their users, shape ``[known]``, int64.
+        movie: node indices of their movies, shape ``[known]``, int64.
+        first_unknown: the first id that is not known and its place, in words, or an empty text.
     """
 
     user_text: npt.NDArray[np.object_]
     movie_text: npt.NDArray[np.object_]
+    row: Ints
     user: Ints
     movie: Ints
+    first_unknown: str = ""
 
 
 def read_tables(root: Path | str, columns: Columns = STANDARD, reading: Reading = DEFAULT) -> Tables:
@@ -118,29 +123,31 @@ def read_tables(root: Path | str, columns: Columns = STANDARD, reading: Reading 
 
 
 def read_pairs(path: Path | str, columns: Columns, users: IdMap, movies: IdMap) -> Pairs:
-    """Read a CSV file of pairs to score; columns other than the two ids are ignored.
+    """Read a file of pairs to score; columns other than the two ids are ignored.
 
     Raises:
-        UserError: the file cannot be read or holds no pair, or an id is unknown.
+        UserError: the file cannot be read, holds no pair, or none whose ids are both known.
     """
     names = {USER: columns.user, MOVIE: columns.movie}
-    fallback = {MOVIE: STANDARD.movie}
+    fallback = {USER: STANDARD.user, MOVIE: STANDARD.movie}
     file = read_columns(Path(path), names, required=frozenset(names), fallback=fallback, typed=False)
     if not file.rows:
         raise UserError(f"{path} has no rows: one row for each pair of user and movie is wanted.")
-    texts, nodes = {}, {}
-    for column, ids in ((USER, users), (MOVIE, movies)):
-        texts[column] = file.texts(column)
-        nodes[column] = ids.index_of_text(texts[column])
-        unknown = nodes[column] < 0
-        if unknown.any():
-            row = int(np.argmax(unknown))
-            count, of = len(set(texts[column][unknown])), len(set(texts[column]))
-            raise UserError(
-                f"{file.place(row, column)}: {column} {texts[column][row]!r} is unknown ({count} of the {of} "
-                "different ids in this column are): remove such rows, or train on data that holds these ids."
-            )
-    return Pairs(texts[USER], texts[MOVIE], nodes[USER], nodes[MOVIE])
+    texts = {column: file.texts(column) for column in names}
+    nodes = {column: look_up(ids, texts[column]) for column, ids in ((USER, users), (MOVIE, movies))}
+    known = (nodes[USER] >= 0) & (nodes[MOVIE] >= 0)
+    first = ""
+    if not known.all():
+        row = int(known.argmin())
+        column = USER if nodes[USER][row] < 0 else MOVIE
+        first = f"{file.place(row, column)}: {texts[column][row]!r}"
+    if not known.any():
+        raise UserError(
+            f"{path}: of no pair are user and movie both known ({first} is unknown): give pairs of the data's "
+            "ids, or train on data that holds these."
+        )
+    rows = np.flatnonzero(known)
+    return Pairs(texts[USER], texts[MOVIE], rows, nodes[USER][rows], nodes[MOVIE][rows], first)
 
 
 def _without_words(file: RawTable) -> tuple[RawTable, list[str]]:

@@ -323,13 +323,24 @@ def test_pairs_keep_order_repeats_and_text(tmp_path):
     assert pairs.movie_text.tolist() == ["3", "1", "3"]
     assert pairs.user.tolist() == [1, 0, 1]
     assert pairs.movie.tolist() == [2, 0, 2]
+    assert pairs.row.tolist() == [0, 1, 2]
+    assert pairs.first_unknown == ""
+
+
+def test_pairs_with_unknown_ids_are_not_scored(tmp_path):
+    pairs = read_pairs(*pairs_file(tmp_path, "x,9,5", "x,1,7", "x,1,", "x,2,5", "x,3,8"))
+    assert pairs.row.tolist() == [1, 3]
+    assert pairs.user.tolist() == [1, 0]
+    assert pairs.movie.tolist() == [0, 1]
+    assert pairs.user_text.tolist() == ["5", "7", "", "5", "8"]
+    assert pairs.first_unknown.endswith("line 2, column movieId: '9'")
 
 
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        (["x,1,5", "x,9,5", "x,8,5", "x,9,5"], r"line 3, column movieId: movie '9' is unknown \(2 of the 3"),
-        (["x,1,"], r"line 2, column userId: user '' is unknown \(1 of the 1"),
+        (["x,9,5", "x,1,8"], r"of no pair are user and movie both known \(.*line 2, column movieId: '9' is unknown"),
+        (["x,1,"], r"line 2, column userId: '' is unknown"),
         ([], r"pairs\.csv has no rows"),
         (["1,5"], r"pairs\.csv line 2: 3 fields wanted, 2 found"),
     ],
