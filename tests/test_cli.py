@@ -257,7 +257,7 @@ def test_predict_leaves_unknown_ids_empty_and_counts_them(root, trained, capsys)
     said = capsys.readouterr().out.splitlines()[-1]
     assert said == (
         "2 scores written to scores.csv; 4 pairs with unknown ids left empty "
-        "(first: pairs.csv line 2, column movieId: '99999')"
+        f"(first: {Path.cwd()}/pairs.csv line 2, column movieId: '99999')"
     )
     written = [line.rpartition(",") for line in Path("scores.csv").read_text().splitlines()]
     assert [pair for pair, _, _ in written[1:]] == lines
