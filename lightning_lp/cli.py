@@ -9,13 +9,11 @@ import warnings
 from argparse import SUPPRESS
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
-from enum import Enum
 from pathlib import Path
 from types import NoneType
 from typing import Any, NoReturn, cast, get_args
 
 import pytorch_lightning as pl
-import torch
 import yaml
 from jsonargparse import Namespace
 from pytorch_lightning.callbacks import BatchSizeFinder, Callback, LearningRateFinder
@@ -46,7 +44,7 @@ from lightning_lp.making import Maker
 from lightning_lp.mistakes import check_config, explain
 from lightning_lp.model.module import LinkPredictionModule
 from lightning_lp.places import checkpoint_folder, run_of
-from lightning_lp.plain import plain
+from lightning_lp.plain import readable
 
 MONITOR = "val/auroc"
 _OLD_STATE = r"Be aware that when using .ckpt_path.*\[.EarlyStopping\{[^{]*$"
@@ -71,7 +69,7 @@ class Parser(LightningArgumentParser):
 
     def dump(self, cfg: Namespace, **kwargs: Any) -> str:
         """Writes settings as YAML, also those that a class has as an enumeration or a device by default."""
-        return str(super().dump(_readable(cfg), **kwargs))
+        return str(super().dump(readable(cfg), **kwargs))
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Ends the program with status 2; in the reading of a class's own options, tells the parser that reads them."""
@@ -299,15 +297,6 @@ def _check_checkpoint(path: str, args: list[str], command: str) -> None:
                 f"--model.{name} {value}: {path} was trained with {fixed[name]}, which cannot be changed now: "
                 "leave the option out, or train anew"
             )
-
-
-def _readable(value: Any) -> Any:
-    """A copy of settings in which what YAML cannot hold is text."""
-    if isinstance(value, Namespace):
-        return Namespace({name: _readable(item) for name, item in vars(value).items()})  # type: ignore[no-untyped-call]
-    if isinstance(value, list):
-        return [_readable(item) for item in value]
-    return plain(value, "") if isinstance(value, Enum | torch.device) else value
 
 
 def main(args: Sequence[str] | None = None, *, then_test: bool = False) -> LinkPredictionCLI:

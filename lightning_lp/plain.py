@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from jsonargparse import Namespace
 from torch import Tensor
 
 
@@ -38,6 +39,15 @@ def plain(value: Any, name: str) -> Any:
         f"{name} is a {type(value).__name__}, which no checkpoint can hold: give a number, a text, a list or a "
         "dictionary of such"
     )
+
+
+def readable(config: Any) -> Any:
+    """A copy of parsed settings in which the enumerations and devices that classes have by default are texts."""
+    if isinstance(config, Namespace):
+        return Namespace({name: readable(item) for name, item in vars(config).items()})  # type: ignore[no-untyped-call]
+    if isinstance(config, list):
+        return [readable(item) for item in config]
+    return plain(config, "a setting") if isinstance(config, Enum | torch.device) else config
 
 
 def make_plain(hparams: MutableMapping[str, Any]) -> None:

@@ -31,6 +31,18 @@ def test_what_is_written_is_read(tmp_path):
     assert not list(path.parent.iterdir())
 
 
+def test_what_lightning_writes_beside_checkpoints_is_read_too(tmp_path):
+    """A launcher hands bare weights from one process to another."""
+    path = tmp_path / "weights.ckpt"
+    weights = torch.nn.Linear(2, 3).state_dict()
+    DurableCheckpointIO().save_checkpoint(weights, path)
+    found = DurableCheckpointIO().load_checkpoint(path)
+    assert found.keys() == weights.keys()
+    assert torch.equal(found["weight"], weights["weight"])
+    with pytest.raises(UserError, match="it has no state_dict"):  # named by a user it is refused
+        read_checkpoint(path)
+
+
 def test_code_in_a_checkpoint_is_not_run(tmp_path):
     made, path = tmp_path / "made", tmp_path / "evil.ckpt"
     torch.save(WHOLE | {"callbacks": Code(made)}, path)

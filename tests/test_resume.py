@@ -116,10 +116,8 @@ FINDER = [f"{_ADD}LearningRateFinder", f"{_OF}min_lr=1e-4", f"{_OF}num_training_
         (AVERAGE, 110),
         (FINDER, 250),
         (["--trainer.limit_val_batches=0"], 150),
-        (["--checkpoint.monitor=val/loss", "--early_stopping.monitor=val/loss"], 150),
-        (["--trainer.check_val_every_n_epoch=2"], 150),
     ],
-    ids=["an average of weights", "a rate that was searched", "no validation", "by loss", "validation at times"],
+    ids=["an average of weights", "a rate that was searched", "no validation"],
 )
 @pytest.mark.filterwarnings("ignore:SWA is currently only supported every epoch")
 def test_other_runs_go_on_exactly_too(flags, stop_at, root, here, monkeypatch):

@@ -282,6 +282,7 @@ def test_a_study_of_before_there_was_a_choice_is_one_of_ndcg(settings, monkeypat
             prepare(study, start, {"metric": "auroc", **settings})
 
 
+@pytest.mark.slow
 def test_any_metric_of_validation_can_be_measured(settings):
     once = settings | {"trainer": settings["trainer"] | {"max_epochs": 1}}
     loss, auroc = (measure(once, 0, metric) for metric in ("loss", "auroc"))

@@ -71,6 +71,7 @@ def test_the_best_epoch_is_that_of_the_best_value(metric, root):
     assert len(curve) == min(6, curve.index(best) + 3)
 
 
+@pytest.mark.slow
 def test_the_names_that_can_be_monitored_are_those_that_are_logged(root):
     fit(root, "--trainer.max_epochs=1", '--model.losses={"bce": 1, "softmax": 1, "bpr": 1}')
     logged = {name for name in events(run_folders()[0]) if name.startswith(("train/", "val/"))}
@@ -95,7 +96,15 @@ def test_the_end_of_a_short_fit_gives_way_to_the_first_that_is_measured(root):
     assert results(folder)["validation"]["auroc"] == pytest.approx(events(folder)["val/auroc"][-1][1], abs=1e-6)
 
 
-@pytest.mark.parametrize(("top", "kept"), [(1, [24]), (3, [24]), (-1, [12, 24]), (0, [])])
+@pytest.mark.parametrize(
+    ("top", "kept"),
+    [
+        (1, [24]),
+        pytest.param(3, [24], marks=pytest.mark.slow),
+        (-1, [12, 24]),
+        pytest.param(0, [], marks=pytest.mark.slow),
+    ],
+)
 def test_without_validation_the_latest_epoch_is_kept(top, kept, root, capsys):
     cli = fit(root, "--trainer.limit_val_batches=0", f"--checkpoint.save_top_k={top}")
     (folder,) = run_folders()
@@ -120,13 +129,17 @@ def test_a_metric_of_training_needs_no_validation(root):
 @pytest.mark.parametrize(("_", "option"), BOTH)
 def test_a_metric_that_validation_does_not_give_is_told_with_those_that_it_gives(_, option, root):
     message = rf"--{option}.monitor val/mine: there is no such metric after validation; .* val/auroc, val/average"
-    flags = [f"--{option}.monitor=val/mine", f"--{option}.mode=max"]
+    flags = [f"--{option}.monitor=val/mine", f"--{option}.mode=max", "--trainer.logger=false"]
     with pytest.raises(UserError, match=message):
         fit(root, *flags)
-    if option == "early_stopping":
-        fit(root, *flags, "--early_stopping.strict=false", "--trainer.max_epochs=1")
 
 
+@pytest.mark.slow
+def test_early_stopping_that_is_not_strict_waits(root):
+    fit(root, "--early_stopping.monitor=val/mine", "--early_stopping.mode=max", "--early_stopping.strict=false")
+
+
+@pytest.mark.slow
 def test_ranking_is_measured_in_the_epochs_that_are_validated(root):
     flags = ["--trainer.max_epochs=2", "--trainer.check_val_every_n_epoch=2", "--ranking.every_n_epochs=2"]
     fit(root, *flags, *monitored("val/ndcg@20"))
