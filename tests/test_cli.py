@@ -189,6 +189,7 @@ def test_the_sanity_check_logs_nothing(root, trained, monkeypatch):
     assert results(folder)["validation"] == results(trained)["validation"]
 
 
+@pytest.mark.slow
 def test_the_saved_config_runs_again_to_the_same_figures(trained):
     config = yaml.safe_load((trained / "config.yaml").read_text())
     assert config["data"]["batch_size"] == 64
@@ -271,6 +272,7 @@ def test_predict_leaves_unknown_ids_empty_and_counts_them(root, trained, capsys)
         main([*predict, "--data.predict_file=none.csv"])
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*AMP with fp16 is not supported on CPU")  # Lightning takes bfloat16 there
 @pytest.mark.parametrize("precision", ["bf16-mixed", "16-mixed"])
 def test_mixed_precision(root, precision):
@@ -278,6 +280,7 @@ def test_mixed_precision(root, precision):
     assert 0.4 < results(run_folders()[0])["validation"]["auroc"] < 1
 
 
+@pytest.mark.slow
 def test_workers_change_nothing(root):
     fit(root)
     fit(root, "--data.num_workers=2")
@@ -300,6 +303,7 @@ def test_default_config_states_the_defaults(root, capsys):
     assert printed[0] == printed[1]
 
 
+@pytest.mark.slow
 def test_seed_everything_does_not_change_the_split(root):
     fit(root, "--seed_everything=1")
     fit(root, "--seed_everything=2")

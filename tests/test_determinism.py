@@ -23,6 +23,7 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
     return torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:This DataLoader will create 3 worker processes")  # more than this machine has cores
 def test_workers_and_deterministic_mode_change_no_bit_of_the_weights(root):
     for flags in ([], ["--data.num_workers=1"], ["--data.num_workers=3"], ["--trainer.deterministic=true"]):

@@ -90,6 +90,7 @@ def fake(monkeypatch: pytest.MonkeyPatch, stop_at: int | None = None) -> None:
     monkeypatch.setattr(tuning, "measure", measured)
 
 
+@pytest.mark.slow
 def test_journey(root, monkeypatch, capsys):
     def forbidden(self: MovieLensDataModule) -> None:
         raise AssertionError("test is not to be looked at")

@@ -118,6 +118,7 @@ def test_e_id_names_the_sampled_edges_whatever_the_order_of_the_graph(data, orde
             assert torch.equal(named, global_edges(batch, edge_type))
 
 
+@pytest.mark.slow
 def test_neighbours_are_uniform():
     """Each of 20 neighbours, and each pair of them, is taken equally often, with and without exclusion."""
     links = torch.stack([torch.arange(20), torch.zeros(20, dtype=torch.int64)])

@@ -62,6 +62,7 @@ def test_what_is_written_is_the_rest(root, tmp_path):
     pd.testing.assert_frame_equal(rest.ratings, visible.reset_index(drop=True))
 
 
+@pytest.mark.slow
 def test_script_compares_four_models(root, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     flags = ["--root", str(root), "--share", "0.2", "--trainer.max_epochs=2", *QUIET, *SMALL]

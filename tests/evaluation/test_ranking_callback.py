@@ -38,6 +38,7 @@ def test_a_fit_logs_and_monitors_ranking(root):
     assert results(run_folders()[0])["test"]["recall@20"] == pytest.approx(tested["test/recall@20"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("every", "epochs"), [(1, [0, 1, 2]), (2, [0, 2]), (0, [])])
 def test_every_n_epochs(root, monkeypatch, every, epochs):
     ranked = []

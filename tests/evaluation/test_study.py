@@ -18,6 +18,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "movies"
 
 
+@pytest.mark.slow
 def test_variants_and_baselines_in_one_table(root, capsys):
     choice = [
         "--variants",
