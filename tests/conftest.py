@@ -7,6 +7,7 @@ os.environ["JSONARGPARSE_DEPRECATION_WARNINGS"] = "off"  # of a call in pytorch_
 
 import pytest
 import torch
+from matplotlib.figure import Figure
 
 from lightning_lp.data.synthetic import write_movielens
 from tests.odd_inputs import write_odd_inputs
@@ -50,3 +51,9 @@ def odd_inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def cases(request: pytest.FixtureRequest, odd_inputs: Path) -> Path:
     """The odd input files: those made by the tests, and others of the same names where this machine has them."""
     return CASES if request.param == "shared" else odd_inputs
+
+
+@pytest.fixture(autouse=True)
+def blank_curves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draws no curves after each validation of a fit: that takes longer than the fit. They have a test of their own."""
+    monkeypatch.setattr("lightning_lp.callbacks.curves.curves_figure", lambda *_: Figure(figsize=(1, 1)))

@@ -4,10 +4,8 @@ import math
 
 import pandas as pd
 import pytest
-from matplotlib.figure import Figure
 
 from lightning_lp.__main__ import run
-from lightning_lp.callbacks import curves
 from lightning_lp.data.datamodule import MovieLensDataModule
 from lightning_lp.errors import UserError
 from lightning_lp.recommend import Recommender
@@ -20,7 +18,6 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(autouse=True)
 def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(curves, "curves_figure", lambda *_: Figure(figsize=(1, 1)))  # takes longer than all the rest
 
 
 @pytest.mark.parametrize("name", READ)

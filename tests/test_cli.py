@@ -64,6 +64,7 @@ def test_fit_script_trains_and_tests_the_best_checkpoint(root):
     assert not list(folder.glob("*.partial"))
 
 
+@pytest.mark.slow
 def test_results_describe_the_best_checkpoint_not_the_last(root):
     cli = fit(root, "--trainer.max_epochs=6", "--model.lr=0.1", "--early_stopping.patience=9", *MONITOR)
     (folder,) = run_folders()
@@ -148,6 +149,7 @@ def test_validating_after_a_fit_in_python_gives_the_metrics(root, here):
     assert len(scalars(Path(trainer.log_dir), "val/auroc")) == 2  # as plain Lightning has it
 
 
+@pytest.mark.slow
 def test_what_follows_a_fit_is_logged_where_it_is_no_card(root, here):
     """Other loggers than TensorBoard's get the test metrics; and all get them from a test of one's own."""
     loggers = [
@@ -201,6 +203,7 @@ def test_the_saved_config_runs_again_to_the_same_figures(trained):
     assert again["split"] == results(trained)["split"]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")
 def test_logger_off_works_twice(root, here):
     for _ in range(2):
@@ -287,6 +290,7 @@ def test_workers_change_nothing(root):
     assert results(run_folders()[0])["validation"] == results(run_folders()[1])["validation"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
 def test_shipped_configs_run(root, config):
     flags = [f"--data.root={root}", "--trainer.max_epochs=1", "--trainer.log_every_n_steps=1", *QUIET]

@@ -208,6 +208,7 @@ def one_epoch(root: Path, flags: str) -> tuple[int, str]:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*configure_optimizers. will be overridden")  # by --optimizer
 @pytest.mark.parametrize("flags", CLASSES)
 def test_wrong_classes(flags, root, here, monkeypatch):
@@ -220,6 +221,7 @@ def test_wrong_classes(flags, root, here, monkeypatch):
     assert CLASSES[flags] in error
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("package", PACKAGES)
 def test_missing_packages(package, root):
     if importlib.util.find_spec(package.split(".")[0]):

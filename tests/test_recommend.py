@@ -90,6 +90,7 @@ def ids(movies):
 # Laws
 
 
+@pytest.mark.slow
 def test_nobody_is_given_a_movie_they_rated_and_everybody_all_that_are_left(recommender, rated):
     assert len(rated) == len(recommender.users) == 41
     for user, seen in rated.items():

@@ -60,6 +60,7 @@ def stopped(root: Path, how: int, stop_at: int = 150) -> int:
         return run_script("fit.py", f"--data.root={root}", *FLAGS)
 
 
+@pytest.mark.slow
 def test_a_signal_saves_and_the_run_goes_on_exactly(root, whole, capsys):
     assert stopped(root, signal.SIGTERM) == 143
     error = capsys.readouterr().err

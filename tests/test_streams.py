@@ -77,6 +77,7 @@ def test_an_output_that_cannot_be_written_is_refused(monkeypatch):
             print("x")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("out", "status", "said"),
     [

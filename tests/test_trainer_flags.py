@@ -100,6 +100,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flags", REFUSED)
 @pytest.mark.filterwarnings("ignore:You requested to overfit")
 def test_what_cannot_be_is_refused_before_a_step(flags, root, monkeypatch):
@@ -132,6 +133,7 @@ def flags_of(name: str) -> list[str]:
     return [f"--trainer.callbacks+={name}", *(f"--trainer.callbacks.{option}" for option in OPTIONS.get(name, ()))]
 
 
+@pytest.mark.slow
 def test_the_settings_of_callbacks_are_written_and_read():
     settings = settings_of([flag for name in CALLBACKS for flag in flags_of(name)])
     found = settings["trainer"]["callbacks"]
@@ -169,6 +171,7 @@ def test_a_users_own_early_stopping_stands_beside_ours(root):
     assert sum(isinstance(callback, pl.callbacks.EarlyStopping) for callback in cli.trainer.callbacks) == 2
 
 
+@pytest.mark.slow
 def test_weights_alone_are_not_continued(root):
     fit(root, "--trainer.max_epochs=1", "--checkpoint.save_weights_only=true")
     with pytest.raises(UserError, match=r"holds weights alone \(--checkpoint.save_weights_only true\).*: train anew"):

@@ -174,6 +174,7 @@ def test_what_is_not_read_is_not_searched():
     assert left == {"spectral_weight", "spectral_l2", "losses.bce"}
 
 
+@pytest.mark.slow
 def test_temperature_changes_no_ranking_and_is_not_searched(settings):
     once = settings | {"trainer": settings["trainer"] | {"max_epochs": 1}}  # which epoch has the best AUROC may change
     values = {measure(with_params(once, {"temperature": value}), 0) for value in (0.5, 1.5, 4.0)}
@@ -188,6 +189,7 @@ def search_file(path: Path, settings: dict, count: int = 4) -> None:
         search(study, settings, count, [0, 1])
 
 
+@pytest.mark.slow
 def test_continued_search_is_the_one_that_was_never_stopped(settings, monkeypatch):
     whole, stopped = Path("whole.db"), Path("stopped.db")
     fake(monkeypatch)
@@ -260,6 +262,7 @@ def test_a_metric_that_is_better_when_small(settings, monkeypatch, capsys, tmp_p
     assert {"loss_seed_0", "loss_seed_1"} <= set(table.columns)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("first", "second"), [("loss", "auroc"), ("auroc", "loss"), ("ndcg@20", "recall@20")])
 def test_a_study_is_not_continued_for_another_metric(first, second, root, monkeypatch, capsys):
     fake(monkeypatch)
@@ -352,6 +355,7 @@ def mistakes() -> Iterator[tuple[list[str], str]]:
     yield ["--config=missing.yaml"], "missing.yaml"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("flags", "message"), list(mistakes()))
 def test_mistakes_get_one_sentence(flags, message, root, capsys):
     Path("folder").mkdir()

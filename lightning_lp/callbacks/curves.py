@@ -74,8 +74,10 @@ def curves_figure(probability: Tensor, label: Tensor) -> Figure:
         probability: [num_labels] float32 scores from 0 to 1.
         label: [num_labels] int64, 1 for a link and 0 for a non-link.
     """
-    figure = Figure(figsize=(14, 3.5), layout="constrained")
-    roc, precision_recall, reliability, scores = figure.subplots(1, 4)
+    figure = Figure(figsize=(14, 3.5))
+    # Fixed margins: to find them, each figure would be drawn several times.
+    margins = {"left": 0.045, "right": 0.99, "bottom": 0.15, "top": 0.9, "wspace": 0.28}
+    roc, precision_recall, reliability, scores = figure.subplots(1, 4, gridspec_kw=margins)
     false_positive, true_positive, _ = binary_roc(probability, label)
     roc.plot(false_positive, true_positive)
     roc.plot([0, 1], [0, 1], color="gray", linestyle=":", linewidth=1)
@@ -89,7 +91,8 @@ def curves_figure(probability: Tensor, label: Tensor) -> Figure:
     reliability.plot([0, 1], [0, 1], color="gray", linestyle=":", linewidth=1)
     reliability.set(title="reliability", xlabel="predicted probability", ylabel="share of links")
     for value, name in ((1, "links"), (0, "non-links")):
-        scores.hist(probability[label == value].numpy(), bins=50, range=(0, 1), alpha=0.6, label=name)
+        of_label = probability[label == value].numpy()
+        scores.hist(of_label, bins=50, range=(0, 1), histtype="stepfilled", alpha=0.6, label=name)
     scores.set(title="scores by label", xlabel="predicted probability", ylabel="labels")
     scores.legend(loc="upper center")  # where it is free takes long to find
     return figure

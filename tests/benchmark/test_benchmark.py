@@ -36,6 +36,7 @@ def measured(root: Path, *options: str) -> dict[str, list[dict]]:
     return figures
 
 
+@pytest.mark.slow
 def test_stages_sampler_step_and_ranking(root, capsys, monkeypatch):
     monkeypatch.setattr(sampler, "WORKERS", (0,))
     monkeypatch.setattr(step, "_STEPS", 3)

@@ -29,6 +29,7 @@ def finite(folder: Path) -> bool:
     return all(value.isfinite().all() for weights in found for value in weights.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wrong", [torch.nan, torch.inf])
 def test_a_loss_that_is_no_number_stops_with_step_links_and_checkpoint(root, monkeypatch, wrong):
     step, ratings = LinkPredictionModule.training_step, pd.read_csv(root / "ratings.csv")

@@ -57,6 +57,7 @@ def test_distinct_texts_are_stripped_and_marks_missing(tmp_path, typed):
     assert codes.dtype == "int8"
 
 
+@pytest.mark.slow
 def test_distinct_texts_of_many_chunks(tmp_path):
     cells = [f"{number * 7919 % 300}" for number in range(200_000)]
     table = read(tmp_path, "movieId,title\n" + "".join(f"{cell},{'x' * 20}\n" for cell in cells))

@@ -99,6 +99,7 @@ cell = st.sampled_from(["1", "2", "3", "3.0", "", "NA"])
 rating_row = st.tuples(cell, cell, st.sampled_from(["1", "2.5", "", "0"]), st.sampled_from(["1", "2", ""]))
 
 
+@pytest.mark.slow
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(rating_row, min_size=1, max_size=12), st.randoms(use_true_random=False))
 def test_order_of_rows_changes_nothing(read, cells, shuffler: random.Random):

@@ -51,6 +51,7 @@ def report(folder: Path) -> dict:
     return json.loads((folder / "comparison.json").read_text())
 
 
+@pytest.mark.slow
 def test_a_run_is_compared_on_its_own_split(folder, capsys):
     version = folder / "lightning_logs" / "version_0"
     compare(["--run", str(version), "--quick"])
@@ -81,6 +82,7 @@ def test_a_run_is_compared_on_its_own_split(folder, capsys):
     assert "- EASE + features: l2 150.0, feature_weight 2.0\n" in text
 
 
+@pytest.mark.slow
 def test_without_a_run_settings_are_searched(folder, trained, monkeypatch):
     monkeypatch.setattr(module, "BASELINES", {name: BASELINES[name] for name in ("popularity", "ItemKNN", "EASE")})
     common = [f"--data.root={trained / 'movies'}", "--data.split=leave_last_out"]

@@ -61,6 +61,7 @@ def test_the_page_stands_alone_and_shows_everything(run_folder):
     assert HOSTILE in page.text  # as text: there is no script tag
 
 
+@pytest.mark.slow
 def test_the_comparison_is_shown_once_it_is_made(run_folder):
     assert run_script("compare.py", "--run", str(run_folder), "--quick") == 0
     assert run_script("report.py", "--run", str(run_folder)) == 0
