@@ -316,6 +316,7 @@ def test_seed_everything_does_not_change_the_split(root):
     assert first["validation"] != second["validation"]
 
 
+@pytest.mark.slow
 def test_without_data_or_network_the_sample_says_so(monkeypatch, here, caplog):
     monkeypatch.setenv("LIGHTNING_LP_CACHE", str(here / "cache"))
 

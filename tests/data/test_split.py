@@ -170,6 +170,7 @@ def test_labels_are_mixed():
     assert 0.2 < split.val[RATES].edge_label[:100].mean() < 0.5
 
 
+@pytest.mark.slow
 def test_non_links_are_uniform():
     links = torch.tensor([[1, 0, 0], [1, 2, 0]])  # in any order; leaves (0, 1), (1, 0), (1, 2)
     rng = np.random.default_rng(0)

@@ -41,6 +41,7 @@ class Page(HTMLParser):
         self.text += data
 
 
+@pytest.mark.slow
 def test_the_page_stands_alone_and_shows_everything(run_folder):
     assert run_script("report.py", "--run", str(run_folder)) == 0
     page = Page((run_folder / "report.html").read_text())

@@ -48,6 +48,7 @@ def test_unknown_names_are_told_in_one_sentence(root, capsys):
     assert "--variants defualt: not one of default, " in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", VARIANTS)
 def test_every_variant_is_a_configuration(name, root, capsys):
     with pytest.raises(SystemExit) as end:
