@@ -12,7 +12,9 @@ BEST_FOLDER = "best"
 Metrics = Mapping[str, float | None]
 
 
-def write_best(run: Path, settings: Mapping[str, Any], parts: Mapping[str, Metrics], step: int) -> None:
+def write_best(
+    run: Path, settings: Mapping[str, Any], parts: Mapping[str, Metrics], step: int, suffix: str = ""
+) -> None:
     """Writes the log of the best checkpoint anew: HParams, a point on each curve of validation, and a table.
 
     The points have the tags of the curves, so that they make no cards of their own; HParams reads them. Metrics of
@@ -23,11 +25,12 @@ def write_best(run: Path, settings: Mapping[str, Any], parts: Mapping[str, Metri
         settings: by name; what is None is left out.
         parts: metrics by part (``validation``, ``test``); None where one is undefined.
         step: where the points belong.
+        suffix: how the run's files of events end: other runs may share the folder.
     """
-    remove_best(run)
+    remove_best(run, suffix)
     plain = {name: str(value) for name, value in settings.items() if value is not None}
     points = {f"val/{name}": value for name, value in parts.get("validation", {}).items() if value is not None}
-    with SummaryWriter(run / BEST_FOLDER) as writer:
+    with SummaryWriter(run / BEST_FOLDER, filename_suffix=suffix) as writer:
         for summary in hparams(plain, points):  # type: ignore[no-untyped-call]
             writer.file_writer.add_summary(summary)
         for name, value in points.items():
@@ -35,10 +38,11 @@ def write_best(run: Path, settings: Mapping[str, Any], parts: Mapping[str, Metri
         writer.add_text("results", _table(parts), step)
 
 
-def remove_best(run: Path) -> None:
-    """Removes the log of the best checkpoint, if there is one."""
+def remove_best(run: Path, suffix: str = "") -> None:
+    """Removes the log of the best checkpoint, if there is one: the files of events that end so."""
     for path in (run / BEST_FOLDER).glob("events.out.tfevents.*"):
-        path.unlink()
+        if path.name.endswith(suffix):
+            path.unlink()
 
 
 def _table(parts: Mapping[str, Metrics]) -> str:

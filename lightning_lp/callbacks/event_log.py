@@ -68,9 +68,18 @@ def open_logs(loggers: Sequence[Logger], run_id: str | None, *, go_on: bool) -> 
     """Lets files of events, none of which is open yet, tell which run they are of, and a table go on if it is there."""
     for logger in loggers:
         if isinstance(logger, TensorBoardLogger) and run_id is not None:
-            logger._kwargs["filename_suffix"] = f"{logger._kwargs.get('filename_suffix', '')}.{run_id}"
+            logger._kwargs["filename_suffix"] = suffix_of(logger) + _suffix(run_id)
         elif isinstance(logger, CSVLogger) and go_on:
             _open_rows(logger)
+
+
+def suffix_of(logger: TensorBoardLogger) -> str:
+    """How the files of events end that a logger writes."""
+    return str(logger._kwargs.get("filename_suffix", ""))
+
+
+def _suffix(run_id: str | None) -> str:
+    return f".{run_id}" if run_id else ""
 
 
 @rank_zero_only
@@ -116,7 +125,7 @@ def _cut_events(logger: TensorBoardLogger, sizes: Mapping[str, int], run_id: str
     mine = Path(logger.experiment.file_writer.event_writer._file_name).name
     folder, is_shared = Path(logger.log_dir), False
     for path in _event_files(logger):
-        is_own = path.name.endswith(f".{run_id}") if run_id else re.fullmatch(r"version_\d+", folder.name)
+        is_own = path.name.endswith(_suffix(run_id)) if run_id else re.fullmatch(r"version_\d+", folder.name)
         if path.name in sizes:
             if path.stat().st_size > sizes[path.name]:
                 with path.open("r+b") as file:
@@ -125,10 +134,11 @@ def _cut_events(logger: TensorBoardLogger, sizes: Mapping[str, int], run_id: str
             path.unlink()
         elif path.name != mine:
             is_shared = True
+    if run_id or not is_shared:
+        remove_best(folder, _suffix(run_id))
     if not is_shared:
         (folder / "projector_config.pbtxt").unlink(missing_ok=True)  # written again after the fit
         shutil.rmtree(folder / "00000", ignore_errors=True)
-        remove_best(folder)
 
 
 def _cut_rows(path: Path, counts: Mapping[str, int]) -> None:

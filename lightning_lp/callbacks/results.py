@@ -19,6 +19,7 @@ from rich.table import Table
 from lightning_lp.atomic import replacing
 from lightning_lp.callbacks.best_log import shown, write_best
 from lightning_lp.callbacks.checkpoints import checkpoint_of, run_folder
+from lightning_lp.callbacks.event_log import suffix_of
 from lightning_lp.callbacks.monitor import validates
 from lightning_lp.callbacks.throughput import Throughput
 from lightning_lp.checkpoint_io import read_checkpoint
@@ -113,7 +114,7 @@ class Results(Callback):
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
                 # Lightning logs a validation at the step before the one that it counts for the checkpoint.
-                write_best(Path(logger.log_dir), public, parts, self._step - 1)
+                write_best(Path(logger.log_dir), public, parts, self._step - 1, suffix_of(logger))
 
     @rank_zero_only
     def show(self) -> None:

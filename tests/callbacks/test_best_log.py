@@ -54,7 +54,9 @@ def test_only_its_own_files_are_removed(tmp_path, is_there):
 def test_a_run_that_goes_on_has_no_best_yet(tmp_path):
     logger = TensorBoardLogger(tmp_path)
     run = Path(logger.log_dir)
-    write_best(run, {}, {"validation": VALIDATION}, step=1)
+    write_best(run, {}, {"validation": VALIDATION}, step=1, suffix=".a")
+    write_best(run, {}, {"validation": VALIDATION}, step=1, suffix=".another")
     cut_logs(SimpleNamespace(loggers=[logger]), [{"kind": "TensorBoardLogger", "folder": str(run), "files": {}}], "a")
-    assert not list((run / BEST_FOLDER).iterdir())
+    (kept,) = (run / BEST_FOLDER).iterdir()
+    assert kept.name.endswith(".another")
     assert list(run.glob("events.out.tfevents.*"))  # which this process writes
