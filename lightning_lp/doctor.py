@@ -97,8 +97,8 @@ def _sampler() -> Iterator[Finding]:
     from torch_geometric.data import HeteroData
     from torch_geometric.sampler import EdgeSamplerInput
 
-    from lightning_lp.data.sampler import LinkNeighborSampler
     from lightning_lp.data.schema import MOVIE, RATES, REV_RATES, USER
+    from lightning_lp.graph.sampler import LinkNeighborSampler
 
     data = HeteroData()
     data[USER].num_nodes, data[MOVIE].num_nodes = 2, 2
@@ -118,11 +118,11 @@ def _sampler() -> Iterator[Finding]:
 
 
 def _numba_cache() -> Iterator[Finding]:
-    from lightning_lp.data import sampling_kernel
+    from lightning_lp.graph import kernel
 
-    folder = Path(str(sampling_kernel.sample_hop.stats.cache_path))
+    folder = Path(str(kernel.sample_hop.stats.cache_path))
     remedy = "" if _is_writable(folder) else "compiles in every process anew, set NUMBA_CACHE_DIR to a folder of yours"
-    yield Finding("numba cache", f"{folder}, {len(list(folder.glob('sampling_kernel.*.nbc')))} compiled", remedy)
+    yield Finding("numba cache", f"{folder}, {len(list(folder.glob('kernel.*.nbc')))} compiled", remedy)
 
 
 def _folders() -> Iterator[Finding]:

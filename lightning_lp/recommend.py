@@ -14,9 +14,9 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from lightning_lp.checkpoint import load_checkpoint
-from lightning_lp.data.graph import genre_names, multi_hot
 from lightning_lp.data.ids import IdMap
 from lightning_lp.data.lookup import look_up
+from lightning_lp.data.rating_graph import genre_names, multi_hot
 from lightning_lp.data.schema import MOVIE, NO_GENRES, RATES, REV_RATES, USER, Columns
 from lightning_lp.errors import UserError
 from lightning_lp.model.embed import embed_all

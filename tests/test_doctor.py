@@ -102,7 +102,7 @@ def test_an_installation_that_cannot_be_imported(capsys, monkeypatch):
 
 
 def test_a_sampler_that_is_wrong(capsys, monkeypatch):
-    monkeypatch.setattr("lightning_lp.data.sampler.LinkNeighborSampler._positions", lambda *args: {})
+    monkeypatch.setattr("lightning_lp.graph.sampler.LinkNeighborSampler._positions", lambda *args: {})
     status, lines = call(capsys)
     assert (status, "sampler: gives" in problem(lines)) == (1, True)
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from lightning_lp.data.datamodule import MovieLensDataModule
-from lightning_lp.data.graph import build_graph
+from lightning_lp.data.rating_graph import build_graph
 from lightning_lp.data.schema import MOVIE, RATES, REV_RATES
 from lightning_lp.data.tables import read_tables
 

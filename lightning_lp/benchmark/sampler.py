@@ -8,9 +8,9 @@ from statistics import median
 from torch_geometric.data import HeteroData
 
 from lightning_lp.benchmark.workload import Figure, Workload, run_module, seconds
-from lightning_lp.data.loader import LinkLoader
 from lightning_lp.data.schema import RATES, REV_RATES
 from lightning_lp.errors import require
+from lightning_lp.graph.loader import LinkLoader
 
 BATCH_SIZES = (128, 1024, 8192)
 FAN_OUTS = ((20, 10), (10, 5))

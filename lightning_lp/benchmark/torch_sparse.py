@@ -20,8 +20,8 @@ from torch_geometric.sampler import EdgeSamplerInput, NegativeSampling, Neighbor
 
 from lightning_lp.benchmark.workload import seconds
 from lightning_lp.data.datamodule import MovieLensDataModule
-from lightning_lp.data.sampler import LinkNeighborSampler
 from lightning_lp.data.schema import RATES, REV_RATES
+from lightning_lp.graph.sampler import LinkNeighborSampler
 
 FAN_OUT = [20, 10]
 NEGATIVES = NegativeSampling("binary", 2.0)

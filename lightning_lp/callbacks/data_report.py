@@ -13,8 +13,8 @@ from torch import Tensor
 
 from lightning_lp.data.datamodule import MovieLensDataModule, data_of
 from lightning_lp.data.schema import MOVIE, RATES, USER
-from lightning_lp.data.split import LinkSplit
 from lightning_lp.escape import markdown, visible
+from lightning_lp.graph.split import LinkSplit
 
 SPLIT_COLUMNS = ("part", "messages", "links", "non-links", "% of all", "cold users", "cold movies")
 

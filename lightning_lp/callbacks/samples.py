@@ -8,7 +8,7 @@ from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor
 
 from lightning_lp.data.datamodule import MovieLensDataModule, data_of
-from lightning_lp.data.graph import RatingGraph, genre_names
+from lightning_lp.data.rating_graph import RatingGraph, genre_names
 from lightning_lp.data.schema import NO_GENRES, RATES
 from lightning_lp.escape import markdown, visible
 from lightning_lp.evaluation.ranking import RankingTask, ranking_task, top_k

@@ -9,11 +9,11 @@ import pandas as pd
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lightning_lp.data.graph import RatingGraph
 from lightning_lp.data.ids import IdMap
+from lightning_lp.data.rating_graph import RatingGraph
 from lightning_lp.data.schema import RATES
-from lightning_lp.data.split import LinkSplit
 from lightning_lp.errors import UserError
+from lightning_lp.graph.split import LinkSplit
 
 _SHOWN = 3
 

@@ -13,7 +13,7 @@ from scipy.sparse import csr_matrix, diags
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
-from lightning_lp.data.graph import RatingGraph
+from lightning_lp.data.rating_graph import RatingGraph
 from lightning_lp.data.schema import MOVIE
 from lightning_lp.evaluation.linear import EASE
 from lightning_lp.evaluation.pairwise import BPR

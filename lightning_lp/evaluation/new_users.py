@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lightning_lp.data.datamodule import MovieLensDataModule
-from lightning_lp.data.graph import RatingGraph
+from lightning_lp.data.rating_graph import RatingGraph
 from lightning_lp.data.schema import MOVIES_FILE, RATES, RATINGS_FILE, USER, Columns
 from lightning_lp.data.tables import Tables
 from lightning_lp.errors import UserError

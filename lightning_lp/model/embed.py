@@ -5,9 +5,9 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from lightning_lp.data.schema import MOVIE, USER
+from lightning_lp.graph.messages import adjacency
 from lightning_lp.model.encoder import HeteroEncoder
 from lightning_lp.model.history import HistoryEncoder
-from lightning_lp.model.messages import adjacency
 
 Encoder = HeteroEncoder | HistoryEncoder
 

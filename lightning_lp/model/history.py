@@ -9,7 +9,7 @@ from torch_geometric.nn import SAGEConv
 from torch_geometric.typing import EdgeType, NodeType
 
 from lightning_lp.data.schema import MOVIE, REV_RATES, USER
-from lightning_lp.model.messages import adjacency, pairs
+from lightning_lp.graph.messages import adjacency, pairs
 from lightning_lp.model.scores import MAX_SCORES
 from lightning_lp.model.spectral import feature_rows, scored, spectral_embeddings
 

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lightning_lp.model.messages import adjacency
+from lightning_lp.graph.messages import adjacency
 
 _NUM_ITERATIONS = 4
 """Of the subspace iteration."""

@@ -18,8 +18,8 @@ NUM_LINKS = 60_000
 PEAK = """
 import sys
 from pathlib import Path
-from lightning_lp.data.graph import build_graph
-from lightning_lp.data.split import split_links
+from lightning_lp.data.rating_graph import build_graph
+from lightning_lp.graph.split import split_links
 from lightning_lp.data.tables import read_tables
 
 def gauge(name):

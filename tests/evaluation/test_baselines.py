@@ -7,7 +7,7 @@ import torch_geometric
 from scipy.sparse import csr_matrix
 from torch_geometric.transforms import RandomLinkSplit
 
-from lightning_lp.data.graph import build_graph
+from lightning_lp.data.rating_graph import build_graph
 from lightning_lp.data.schema import MOVIE, RATES, REV_RATES, USER, Columns
 from lightning_lp.data.tables import read_tables
 from lightning_lp.evaluation.baselines import (

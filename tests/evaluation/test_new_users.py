@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lightning_lp.data.graph import build_graph
+from lightning_lp.data.rating_graph import build_graph
 from lightning_lp.data.schema import RATES
 from lightning_lp.data.synthetic import write_movielens
 from lightning_lp.data.tables import read_tables

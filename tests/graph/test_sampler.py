@@ -11,9 +11,9 @@ from torch_geometric.data import HeteroData
 from torch_geometric.loader import LinkNeighborLoader, NeighborLoader
 from torch_geometric.sampler import NegativeSampling
 
-from lightning_lp.data.order import LinkOrder
-from lightning_lp.data.sampler import LinkNeighborSampler
 from lightning_lp.data.schema import MOVIE, RATES, REV_RATES, USER
+from lightning_lp.graph.order import LinkOrder
+from lightning_lp.graph.sampler import LinkNeighborSampler
 from tests.graphs import graphs, make_graph, pairs, random_links
 
 FAN_OUTS = st.lists(st.sampled_from([-1, 1, 2, 5]), min_size=1, max_size=3)

@@ -20,7 +20,7 @@ from torch_geometric.sampler import (
 )
 from torch_geometric.typing import EdgeType, NodeType
 
-from lightning_lp.data import sampling_kernel as kernel
+from lightning_lp.graph import kernel
 
 Int = NDArray[np.int64]
 Csc = tuple[Tensor, Tensor, Tensor | None]

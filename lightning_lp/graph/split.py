@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from lightning_lp.data.graph import add_links
+from lightning_lp.data.rating_graph import add_links
 from lightning_lp.data.schema import MOVIE, RATES, REV_RATES, USER
 from lightning_lp.errors import UserError
 

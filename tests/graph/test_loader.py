@@ -6,9 +6,9 @@ from torch_geometric.data import HeteroData
 from torch_geometric.sampler import NegativeSampling
 
 from lightning_lp.data.datamodule import MovieLensDataModule
-from lightning_lp.data.loader import LinkLoader, link_loader
 from lightning_lp.data.schema import MOVIE, RATES, REV_RATES, USER
 from lightning_lp.data.synthetic import write_movielens
+from lightning_lp.graph.loader import LinkLoader, link_loader
 from tests.data.test_sampler import assert_equal
 from tests.data.test_sampler import batches as dictionaries
 from tests.graphs import make_graph, random_links

@@ -4,12 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lightning_lp.data.graph import build_graph, genre_names
+from lightning_lp.data.rating_graph import build_graph, genre_names
 from lightning_lp.data.schema import MOVIE, RATES, REV_RATES, USER
-from lightning_lp.data.split import split_links
 from lightning_lp.data.synthetic import write_movielens
 from lightning_lp.data.tables import read_tables
 from lightning_lp.errors import UserError
+from lightning_lp.graph.split import split_links
 from tests.graphs import pairs
 
 

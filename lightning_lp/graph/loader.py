@@ -11,9 +11,9 @@ from torch_geometric.loader import LinkNeighborLoader
 from torch_geometric.sampler import NegativeSampling
 from torch_geometric.typing import EdgeType
 
-from lightning_lp.data.order import LinkOrder
-from lightning_lp.data.sampler import LinkNeighborSampler
 from lightning_lp.data.schema import MOVIE, RATES, REV_RATES, USER
+from lightning_lp.graph.order import LinkOrder
+from lightning_lp.graph.sampler import LinkNeighborSampler
 
 
 class LinkLoader(LinkNeighborLoader):  # type: ignore[misc]

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lightning_lp.data.order import LinkOrder
+from lightning_lp.graph.order import LinkOrder
 
 SIZES = st.integers(1, 60)
 

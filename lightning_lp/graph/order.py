@@ -6,7 +6,7 @@ from itertools import islice
 import numpy as np
 from torch.utils.data.distributed import DistributedSampler
 
-from lightning_lp.data.sampler import LinkNeighborSampler
+from lightning_lp.graph.sampler import LinkNeighborSampler
 
 _CHUNK = 1 << 16  # links turned into Python numbers at a time
 

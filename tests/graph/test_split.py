@@ -6,11 +6,11 @@ from hypothesis import strategies as st
 from torch_geometric.data import HeteroData
 from torch_geometric.transforms import RandomLinkSplit
 
-from lightning_lp.data.graph import build_graph
+from lightning_lp.data.rating_graph import build_graph
 from lightning_lp.data.schema import MOVIE, RATES, REV_RATES, USER
-from lightning_lp.data.split import LinkSplit, _permutation, sample_non_links, split_links, without_messages
 from lightning_lp.data.tables import read_tables
 from lightning_lp.errors import UserError
+from lightning_lp.graph.split import LinkSplit, _permutation, sample_non_links, split_links, without_messages
 from tests.graphs import graphs, make_graph, pairs, random_links
 
 STRATEGIES = st.sampled_from(["random", "temporal", "leave_last_out"])

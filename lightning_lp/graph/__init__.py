@@ -1,0 +1,1 @@
+"""Links of a graph in mini-batches: split, order, neighbour sampler, loader and sparse messages."""
