@@ -156,9 +156,9 @@ def _history(liked: str, min_rating: float | None, columns: "Columns") -> tuple[
 
     import numpy as np
 
-    from lightning_lp.data.formats import read_columns
-    from lightning_lp.data.layouts import STANDARD
-    from lightning_lp.data.values import read_ratings
+    from lightning_lp.data.files.formats import read_columns
+    from lightning_lp.data.files.layouts import STANDARD
+    from lightning_lp.data.files.values import read_ratings
 
     names, standard = {"movie": columns.movie}, {"movie": STANDARD.movie, "rating": str(STANDARD.rating)}
     if min_rating is not None:

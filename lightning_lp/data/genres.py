@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lightning_lp.data.cells import MARKS
+from lightning_lp.data.files.cells import MARKS
 
 JOINT = "|"
 """Stands between the genres of a movie inside the package."""

@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 
-from lightning_lp.data.cells import NUMBER, WHOLE, WORDS, loosely
-from lightning_lp.data.raw_table import Codes, RawTable, smallest
+from lightning_lp.data.files.cells import NUMBER, WHOLE, WORDS, loosely
+from lightning_lp.data.files.raw_table import Codes, RawTable, smallest
 from lightning_lp.errors import UserError
 
 Index = npt.NDArray[np.integer[Any]]

@@ -6,10 +6,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from lightning_lp.data.cells import MARKS, loosely
+from lightning_lp.data.files.cells import MARKS, loosely
+from lightning_lp.data.files.raw_table import RawTable
 from lightning_lp.data.genres import JOINT, read_genres
 from lightning_lp.data.ids import IdMap, Index, id_notes, read_ids
-from lightning_lp.data.raw_table import RawTable
 from lightning_lp.data.schema import MOVIE, Reading
 from lightning_lp.errors import UserError
 

@@ -9,14 +9,14 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
-from lightning_lp.data.formats import read_columns
+from lightning_lp.data.files.formats import read_columns
+from lightning_lp.data.files.layouts import DEFAULT, STANDARD, read_layout
+from lightning_lp.data.files.raw_table import RawTable
+from lightning_lp.data.files.values import Floats, Ints, Mask, rating_words, read_ratings, read_times
 from lightning_lp.data.ids import IdMap, Index, id_notes, per_row, read_ids
-from lightning_lp.data.layouts import DEFAULT, STANDARD, read_layout
 from lightning_lp.data.lookup import look_up
 from lightning_lp.data.movies import read_movies
-from lightning_lp.data.raw_table import RawTable
 from lightning_lp.data.schema import MOVIE, USER, Columns, Reading
-from lightning_lp.data.values import Floats, Ints, Mask, rating_words, read_ratings, read_times
 from lightning_lp.errors import UserError
 
 

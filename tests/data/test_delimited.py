@@ -5,9 +5,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lightning_lp.data.delimited import read_delimited
-from lightning_lp.data.raw_table import RawTable
-from lightning_lp.data.records import Dialect
+from lightning_lp.data.files.delimited import read_delimited
+from lightning_lp.data.files.raw_table import RawTable
+from lightning_lp.data.files.records import Dialect
 from lightning_lp.errors import UserError
 
 MOVIES = {"movie": "movieId", "title": "title"}

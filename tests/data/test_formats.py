@@ -14,7 +14,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import pytest
 
-from lightning_lp.data.formats import read_columns
+from lightning_lp.data.files.formats import read_columns
 from lightning_lp.data.schema import Reading
 from lightning_lp.data.tables import Tables, read_tables
 from lightning_lp.errors import UserError

@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lightning_lp.callbacks.results import describe
-from lightning_lp.data.cells import MARKS, MISSING, NUMBER, WHOLE, WORDS
 from lightning_lp.data.datamodule import MovieLensDataModule
+from lightning_lp.data.files.cells import MARKS, MISSING, NUMBER, WHOLE, WORDS
 from lightning_lp.data.synthetic import write_movielens
 from lightning_lp.data.tables import Tables, read_tables
 from lightning_lp.errors import UserError

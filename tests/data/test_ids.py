@@ -7,7 +7,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lightning_lp.data.formats import read_columns
+from lightning_lp.data.files.formats import read_columns
 from lightning_lp.data.ids import IdMap, id_notes, read_ids
 from lightning_lp.errors import UserError
 

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from lightning_lp.data.layouts import ML_1M, ML_100K, ML_CSV, find_layout, read_layout
+from lightning_lp.data.files.layouts import ML_1M, ML_100K, ML_CSV, find_layout, read_layout
 from lightning_lp.data.schema import Columns, Reading
 from lightning_lp.data.tables import read_tables
 from lightning_lp.errors import UserError

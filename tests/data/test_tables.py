@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from lightning_lp.data.files.layouts import STANDARD
 from lightning_lp.data.ids import IdMap
-from lightning_lp.data.layouts import STANDARD
 from lightning_lp.data.schema import Columns, Reading
 from lightning_lp.data.tables import Tables, read_pairs, read_tables
 from lightning_lp.errors import UserError

@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from lightning_lp.data.compressed import read_unpacked
+from lightning_lp.data.files.compressed import read_unpacked
 from lightning_lp.errors import UserError
 
 _BACKSLASH = ', or put a backslash before each in all of the file (\\")'

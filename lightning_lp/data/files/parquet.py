@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from lightning_lp.data.header import COLUMN_OPTIONS, find_columns
-from lightning_lp.data.raw_table import RawTable
+from lightning_lp.data.files.header import COLUMN_OPTIONS, find_columns
+from lightning_lp.data.files.raw_table import RawTable
 from lightning_lp.errors import UserError
 
 _MAGIC = b"PAR1"

@@ -15,10 +15,18 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 
-from lightning_lp.data.cells import MISSING
-from lightning_lp.data.header import COLUMN_OPTIONS, find_columns
-from lightning_lp.data.raw_table import RawTable
-from lightning_lp.data.records import CSV, Dialect, Source, check_records, open_source, read_records, strict_source
+from lightning_lp.data.files.cells import MISSING
+from lightning_lp.data.files.header import COLUMN_OPTIONS, find_columns
+from lightning_lp.data.files.raw_table import RawTable
+from lightning_lp.data.files.records import (
+    CSV,
+    Dialect,
+    Source,
+    check_records,
+    open_source,
+    read_records,
+    strict_source,
+)
 from lightning_lp.errors import UserError
 
 _ID = pa.dictionary(pa.int32(), pa.string())  # each id once, as written; four bytes a row

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lightning_lp.data.cells import MARKS
+from lightning_lp.data.files.cells import MARKS
 
 Codes = npt.NDArray[np.signedinteger[Any]]
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from lightning_lp.data.cells import NUMBER
+from lightning_lp.data.files.cells import NUMBER
 from lightning_lp.errors import UserError
 
 COLUMN_OPTIONS: Mapping[str, str] = MappingProxyType(

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from lightning_lp.data.delimited import read_delimited
-from lightning_lp.data.header import COLUMN_OPTIONS
-from lightning_lp.data.parquet import is_parquet, read_parquet
-from lightning_lp.data.raw_table import RawTable
-from lightning_lp.data.records import CSV, Dialect
+from lightning_lp.data.files.delimited import read_delimited
+from lightning_lp.data.files.header import COLUMN_OPTIONS
+from lightning_lp.data.files.parquet import is_parquet, read_parquet
+from lightning_lp.data.files.raw_table import RawTable
+from lightning_lp.data.files.records import CSV, Dialect
 
 SUFFIXES = (".csv", ".csv.gz", ".csv.zst", ".parquet")
 """The usual ends of the names of what can be read, in the order in which they are looked for."""

@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from lightning_lp.data.cells import NUMBER, WORDS
-from lightning_lp.data.raw_table import RawTable
+from lightning_lp.data.files.cells import NUMBER, WORDS
+from lightning_lp.data.files.raw_table import RawTable
 from lightning_lp.errors import UserError
 
 Ints = npt.NDArray[np.int64]

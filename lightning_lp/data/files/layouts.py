@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from lightning_lp.data.formats import SUFFIXES, read_columns
-from lightning_lp.data.header import COLUMN_OPTIONS
-from lightning_lp.data.raw_table import RawTable
-from lightning_lp.data.records import CSV, Dialect
+from lightning_lp.data.files.formats import SUFFIXES, read_columns
+from lightning_lp.data.files.header import COLUMN_OPTIONS
+from lightning_lp.data.files.raw_table import RawTable
+from lightning_lp.data.files.records import CSV, Dialect
 from lightning_lp.data.schema import MOVIES_FILE, RATINGS_FILE, Columns, Reading
 from lightning_lp.errors import UserError
 
