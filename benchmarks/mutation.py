@@ -27,7 +27,7 @@ from hypothesis import Phase, settings
 ROOT = Path(__file__).parents[1]
 TARGETS = {
     "lightning_lp/escape.py": ["tests/test_escape.py"],
-    "lightning_lp/data/archives.py": ["tests/data/test_download.py"],
+    "lightning_lp/data/sources/archives.py": ["tests/data/test_download.py"],
     "lightning_lp/data/state.py": ["tests/data/test_state.py"],
     "lightning_lp/graph/split.py": ["tests/graph/test_split.py"],
     "lightning_lp/graph/order.py": ["tests/graph/test_order.py"],

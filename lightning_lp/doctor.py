@@ -126,7 +126,7 @@ def _numba_cache() -> Iterator[Finding]:
 
 
 def _folders() -> Iterator[Finding]:
-    from lightning_lp.data.download import default_cache_dir
+    from lightning_lp.data.sources.download import default_cache_dir
 
     for what, folder, option in (
         ("data cache", default_cache_dir(), "set LIGHTNING_LP_CACHE"),

@@ -11,7 +11,7 @@ from itertools import product
 from pathlib import Path
 from random import Random
 
-from lightning_lp.data.synthetic import FIRST_WORDS, GENRES, SECOND_WORDS
+from lightning_lp.data.sources.synthetic import FIRST_WORDS, GENRES, SECOND_WORDS
 
 Table = list[list[str]]
 Files = dict[str, bytes]

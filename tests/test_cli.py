@@ -13,8 +13,8 @@ from lightning_lp.__main__ import run
 from lightning_lp.callbacks.results import Results
 from lightning_lp.cli import main
 from lightning_lp.data.datamodule import MovieLensDataModule
-from lightning_lp.data.download import DownloadError
-from lightning_lp.data.synthetic import write_movielens
+from lightning_lp.data.sources.download import DownloadError
+from lightning_lp.data.sources.synthetic import write_movielens
 from lightning_lp.errors import UserError
 from lightning_lp.model.module import LinkPredictionModule
 from tests.journeys import QUIET, SCRIPTS, SMALL, best_checkpoint, fit, results, run_folders, run_script
@@ -323,7 +323,7 @@ def test_without_data_or_network_the_sample_says_so(monkeypatch, here, caplog):
     def fail(*args: object, **kwargs: object) -> None:
         raise DownloadError("no network")
 
-    monkeypatch.setattr("lightning_lp.data.source.fetch", fail)
+    monkeypatch.setattr("lightning_lp.data.sources.locate.fetch", fail)
     main(["fit", "--trainer.fast_dev_run=1", "--trainer.accelerator=cpu"])
     assert "NOT MovieLens" in caplog.text
 

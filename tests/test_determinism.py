@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from lightning_lp.__main__ import run
-from lightning_lp.data.synthetic import write_movielens
+from lightning_lp.data.sources.synthetic import write_movielens
 from tests.journeys import fit, run_folders
 
 

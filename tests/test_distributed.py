@@ -17,7 +17,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from lightning_lp.cli import main
 from lightning_lp.data.datamodule import MovieLensDataModule
-from lightning_lp.data.synthetic import write_movielens
+from lightning_lp.data.sources.synthetic import write_movielens
 from lightning_lp.errors import UserError
 from tests.journeys import QUIET, SCRIPTS, SMALL, best_checkpoint, results, run_folders
 from tests.killing import contents, run_processes

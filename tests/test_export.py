@@ -13,7 +13,7 @@ import torch
 
 from lightning_lp.__main__ import run
 from lightning_lp.commands import export
-from lightning_lp.data.synthetic import write_movielens
+from lightning_lp.data.sources.synthetic import write_movielens
 from lightning_lp.export import write_export
 from lightning_lp.recommend import Recommender
 from lightning_lp.topk import TopK

@@ -13,7 +13,7 @@ import torch
 
 import lightning_lp
 from lightning_lp.data.datamodule import MovieLensDataModule
-from lightning_lp.data.synthetic import write_movielens
+from lightning_lp.data.sources.synthetic import write_movielens
 from lightning_lp.errors import UserError
 from lightning_lp.model.module import LinkPredictionModule
 from lightning_lp.plain import plain

@@ -18,7 +18,7 @@ from lightning_lp.__main__ import run
 from lightning_lp.checkpoint import load_checkpoint, newest_run
 from lightning_lp.commands import recommend
 from lightning_lp.data.schema import MOVIE, RATES, REV_RATES, USER, Columns
-from lightning_lp.data.synthetic import write_movielens
+from lightning_lp.data.sources.synthetic import write_movielens
 from lightning_lp.errors import UserError
 from lightning_lp.listing import write_chunks
 from lightning_lp.recommend import Recommender

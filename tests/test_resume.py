@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 
 from lightning_lp.__main__ import run
-from lightning_lp.data.synthetic import write_movielens
+from lightning_lp.data.sources.synthetic import write_movielens
 from tests.journeys import QUIET, SMALL, best_checkpoint, fit, run_folders, run_script
 from tests.killing import contents, fill_the_disk, make_the_model_draw, run_process, send_signal
 

@@ -11,7 +11,7 @@ import yaml
 
 from lightning_lp.checkpoint import find_checkpoint, newest_run
 from lightning_lp.cli import main
-from lightning_lp.data.synthetic import write_movielens
+from lightning_lp.data.sources.synthetic import write_movielens
 from lightning_lp.errors import UserError
 from lightning_lp.recommend import Recommender
 from tests.journeys import QUIET, SMALL, fit, results, run_script

@@ -19,7 +19,7 @@ from optuna.trial import TrialState, create_trial
 
 from lightning_lp import tuning
 from lightning_lp.data.datamodule import MovieLensDataModule
-from lightning_lp.data.synthetic import write_movielens
+from lightning_lp.data.sources.synthetic import write_movielens
 from lightning_lp.errors import UserError
 from lightning_lp.model.settings import check_model
 from lightning_lp.tuning import SPACE, measure, search, settings_of, space_of, start_of

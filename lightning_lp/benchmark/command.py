@@ -104,7 +104,7 @@ def _workload(options: Namespace, flags: list[str]) -> "Workload":
     from lightning_lp.benchmark.growth import SIZES
     from lightning_lp.benchmark.workload import Workload
     from lightning_lp.cli import settings_of
-    from lightning_lp.data.source import locate
+    from lightning_lp.data.sources.locate import locate
 
     sizes = options.sizes or list(SIZES)
     for size in sizes:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lightning_lp.benchmark.workload import Figure, Workload, run_module
-from lightning_lp.data.synthetic import write_movielens
+from lightning_lp.data.sources.synthetic import write_movielens
 
 SIZES = {
     100_000: (610, 9_700),

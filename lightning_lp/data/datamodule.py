@@ -17,9 +17,9 @@ from torch_geometric.sampler import NegativeSampling
 from lightning_lp.data.rating_graph import RatingGraph, build_graph
 from lightning_lp.data.schema import MOVIE, RATES, REV_RATES, Columns, Reading, UnknownMovies
 from lightning_lp.data.settings import check_settings
-from lightning_lp.data.source import locate
+from lightning_lp.data.sources.locate import locate
+from lightning_lp.data.sources.synthetic import SAMPLE_NAME
 from lightning_lp.data.state import check_state, graph_state
-from lightning_lp.data.synthetic import SAMPLE_NAME
 from lightning_lp.data.tables import Pairs, Tables, read_pairs, read_tables
 from lightning_lp.errors import UserError
 from lightning_lp.graph.loader import LinkLoader, link_loader

@@ -10,7 +10,7 @@ import yaml
 from lightning_lp.benchmark import fast, growth, sampler, step
 from lightning_lp.benchmark.command import GROUPS, rounded
 from lightning_lp.benchmark.workload import run_child
-from lightning_lp.data.synthetic import write_movielens
+from lightning_lp.data.sources.synthetic import write_movielens
 from lightning_lp.errors import UserError
 from tests.conftest import SHARED
 from tests.journeys import SCRIPTS, run_script

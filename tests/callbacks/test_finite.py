@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from lightning_lp.cli import main
-from lightning_lp.data.synthetic import write_movielens
+from lightning_lp.data.sources.synthetic import write_movielens
 from lightning_lp.errors import UserError
 from lightning_lp.model.module import LinkPredictionModule
 from tests.journeys import QUIET, best_checkpoint, fit, results, run_folders

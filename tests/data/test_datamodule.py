@@ -6,7 +6,7 @@ import torch
 
 from lightning_lp.data.datamodule import MovieLensDataModule
 from lightning_lp.data.schema import RATES, REV_RATES
-from lightning_lp.data.synthetic import write_movielens
+from lightning_lp.data.sources.synthetic import write_movielens
 from lightning_lp.errors import UserError
 
 

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from lightning_lp.data import archives, download
-from lightning_lp.data.download import DATASETS, Dataset, DownloadError, default_cache_dir, fetch
+from lightning_lp.data.sources import archives, download
+from lightning_lp.data.sources.download import DATASETS, Dataset, DownloadError, default_cache_dir, fetch
 from lightning_lp.errors import UserError
 
 NAME = "tiny"

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from lightning_lp.callbacks.results import describe
 from lightning_lp.data.datamodule import MovieLensDataModule
 from lightning_lp.data.files.cells import MARKS, MISSING, NUMBER, WHOLE, WORDS
-from lightning_lp.data.synthetic import write_movielens
+from lightning_lp.data.sources.synthetic import write_movielens
 from lightning_lp.data.tables import Tables, read_tables
 from lightning_lp.errors import UserError
 

@@ -12,7 +12,7 @@ from torch_geometric.data import HeteroData
 
 from lightning_lp.data.datamodule import MovieLensDataModule
 from lightning_lp.data.schema import RATES, REV_RATES
-from lightning_lp.data.synthetic import write_movielens
+from lightning_lp.data.sources.synthetic import write_movielens
 
 NUM_LINKS = 60_000
 PEAK = """

@@ -6,7 +6,7 @@ import pytest
 
 from lightning_lp.data.rating_graph import build_graph, genre_names
 from lightning_lp.data.schema import MOVIE, RATES, REV_RATES, USER
-from lightning_lp.data.synthetic import write_movielens
+from lightning_lp.data.sources.synthetic import write_movielens
 from lightning_lp.data.tables import read_tables
 from lightning_lp.errors import UserError
 from lightning_lp.graph.split import split_links

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from lightning_lp.data.datamodule import MovieLensDataModule
-from lightning_lp.data.synthetic import write_movielens
+from lightning_lp.data.sources.synthetic import write_movielens
 from lightning_lp.errors import UserError
 
 

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 from scipy import sparse
 
-from lightning_lp.data import synthetic
-from lightning_lp.data.synthetic import GENRES, NO_GENRES, write_movielens, write_sample
+from lightning_lp.data.sources import synthetic
+from lightning_lp.data.sources.synthetic import GENRES, NO_GENRES, write_movielens, write_sample
 from lightning_lp.errors import UserError
 
 K = 20

@@ -9,7 +9,7 @@ import pytest
 
 from lightning_lp.data.rating_graph import build_graph
 from lightning_lp.data.schema import RATES
-from lightning_lp.data.synthetic import write_movielens
+from lightning_lp.data.sources.synthetic import write_movielens
 from lightning_lp.data.tables import read_tables
 from lightning_lp.errors import UserError
 from lightning_lp.evaluation.new_users import hide_users, write_without

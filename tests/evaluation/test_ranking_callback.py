@@ -6,7 +6,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 
 from lightning_lp.callbacks.ranking import RankingMetrics
 from lightning_lp.data.datamodule import MovieLensDataModule
-from lightning_lp.data.synthetic import write_movielens
+from lightning_lp.data.sources.synthetic import write_movielens
 from lightning_lp.errors import UserError
 from lightning_lp.evaluation.ranking import KS, dot_products, rank_users, ranking_task
 from lightning_lp.model.embed import embed_all

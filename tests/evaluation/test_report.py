@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from lightning_lp.data.synthetic import write_movielens
+from lightning_lp.data.sources.synthetic import write_movielens
 from tests.journeys import fit, run_folders, run_script
 
 HOSTILE = '<script>alert(1)</script> "& | [bold]x[/] (1999)'

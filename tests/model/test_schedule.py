@@ -10,7 +10,7 @@ from pytorch_lightning.tuner import Tuner
 from torch.optim.lr_scheduler import LambdaLR
 
 from lightning_lp.data.datamodule import MovieLensDataModule
-from lightning_lp.data.synthetic import write_movielens
+from lightning_lp.data.sources.synthetic import write_movielens
 from lightning_lp.model.module import LinkPredictionModule
 from lightning_lp.model.schedule import WarmCosine, warm_cosine
 

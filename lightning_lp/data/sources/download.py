@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from lightning_lp.atomic import install
-from lightning_lp.data.archives import DATASETS, MAX_BYTES, Dataset, DownloadError, unpack
+from lightning_lp.data.sources.archives import DATASETS, MAX_BYTES, Dataset, DownloadError, unpack
 from lightning_lp.errors import UserError
 
 BASE_URL = "https://files.grouplens.org/datasets/movielens"

@@ -3,9 +3,9 @@
 import logging
 from pathlib import Path
 
-from lightning_lp.data.archives import DATASETS, DownloadError
-from lightning_lp.data.download import default_cache_dir, fetch
-from lightning_lp.data.synthetic import write_sample
+from lightning_lp.data.sources.archives import DATASETS, DownloadError
+from lightning_lp.data.sources.download import default_cache_dir, fetch
+from lightning_lp.data.sources.synthetic import write_sample
 from lightning_lp.errors import UserError
 
 log = logging.getLogger("lightning_lp")
