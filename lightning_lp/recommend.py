@@ -19,7 +19,7 @@ from lightning_lp.data.lookup import look_up
 from lightning_lp.data.rating_graph import genre_names, multi_hot
 from lightning_lp.data.schema import MOVIE, NO_GENRES, RATES, REV_RATES, USER, Columns
 from lightning_lp.errors import UserError
-from lightning_lp.model.embed import embed_all
+from lightning_lp.model.encoders.embed import embed_all
 from lightning_lp.model.module import LinkPredictionModule
 from lightning_lp.topk import Recommendation, best, dot_products, probability
 

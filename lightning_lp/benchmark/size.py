@@ -17,7 +17,7 @@ from lightning_lp.benchmark.workload import make_model, make_trainer, seconds
 from lightning_lp.callbacks.throughput import Throughput
 from lightning_lp.data.datamodule import MovieLensDataModule
 from lightning_lp.evaluation.ranking import dot_products, rank_users, ranking_task
-from lightning_lp.model.embed import embed_all
+from lightning_lp.model.encoders.embed import embed_all
 
 _RANKED_USERS = 10_000
 _SAMPLED = {"num_neighbors": [20, 10], "num_raters": None, "batch_size": 1024}

@@ -17,7 +17,7 @@ from lightning_lp.data.rating_graph import RatingGraph
 from lightning_lp.data.schema import MOVIE
 from lightning_lp.evaluation.linear import EASE
 from lightning_lp.evaluation.pairwise import BPR
-from lightning_lp.model.spectral import feature_rows
+from lightning_lp.model.encoders.spectral import feature_rows
 
 
 class Baseline(Protocol):

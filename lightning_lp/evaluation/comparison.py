@@ -16,7 +16,7 @@ from lightning_lp.evaluation.baselines import Baseline, Candidate, feature_matri
 from lightning_lp.evaluation.breakdown import recall_curve
 from lightning_lp.evaluation.ranking import Ranking, ScoreUsers, dot_products, rank_users, ranking_task
 from lightning_lp.evaluation.significance import PairedTest, auroc, bootstrap_interval, paired_tests
-from lightning_lp.model.embed import embed_all
+from lightning_lp.model.encoders.embed import embed_all
 from lightning_lp.model.module import LinkPredictionModule
 
 Part = Literal["validation", "test"]

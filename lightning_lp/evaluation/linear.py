@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, vstack
 from torch import Tensor
 
-from lightning_lp.model.spectral import scored, spectral_embeddings
+from lightning_lp.model.encoders.spectral import scored, spectral_embeddings
 
 Floats = NDArray[np.float64]
 

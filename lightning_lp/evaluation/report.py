@@ -29,7 +29,7 @@ from lightning_lp.evaluation.baselines import BASELINES, feature_matrix, link_ma
 from lightning_lp.evaluation.breakdown import by_movie_popularity, by_user_activity
 from lightning_lp.evaluation.figures import breakdown_figure, learning_figure, recall_figure
 from lightning_lp.evaluation.ranking import Ranking, RankingTask, dot_products, rank_users, ranking_task
-from lightning_lp.model.embed import embed_all
+from lightning_lp.model.encoders.embed import embed_all
 from lightning_lp.model.module import LinkPredictionModule
 
 REPORT_FILE = "report.html"

@@ -16,9 +16,9 @@ from torchmetrics.classification import BinaryCalibrationError
 from lightning_lp.data.schema import MOVIE, RATES, USER
 from lightning_lp.errors import UserError
 from lightning_lp.model.classifier import DotProductClassifier
-from lightning_lp.model.embed import embed_all
-from lightning_lp.model.encoder import HeteroEncoder
-from lightning_lp.model.history import HistoryEncoder
+from lightning_lp.model.encoders.embed import embed_all
+from lightning_lp.model.encoders.history import HistoryEncoder
+from lightning_lp.model.encoders.sage import HeteroEncoder
 from lightning_lp.model.losses import LOSSES
 from lightning_lp.model.metrics import Auroc, AveragePrecision
 from lightning_lp.model.schedule import WarmCosine

@@ -5,7 +5,7 @@ from scipy.sparse import csr_matrix
 
 from lightning_lp.evaluation.baselines import BASELINES, link_matrix
 from lightning_lp.evaluation.linear import EASE, LinearPart
-from lightning_lp.model.history import HistoryEncoder
+from lightning_lp.model.encoders.history import HistoryEncoder
 from tests.graphs import random_links
 
 NO_FEATURES = csr_matrix((0, 30), dtype=np.float32)

@@ -10,8 +10,8 @@ from torch_geometric.typing import EdgeType, NodeType
 
 from lightning_lp.data.schema import MOVIE, REV_RATES, USER
 from lightning_lp.graph.messages import adjacency, pairs
+from lightning_lp.model.encoders.spectral import feature_rows, scored, spectral_embeddings
 from lightning_lp.model.scores import MAX_SCORES
-from lightning_lp.model.spectral import feature_rows, scored, spectral_embeddings
 
 
 class HistoryEncoder(nn.Module):
@@ -22,7 +22,7 @@ class HistoryEncoder(nn.Module):
     divided by the square root of their number, between GraphSAGE's sum and mean. Two things are added to the product
     of the two vectors, as further channels, so that it stays a dot product:
 
-    - in evaluation, ``spectral_weight`` times the linear similarities of :mod:`lightning_lp.model.spectral`. They are
+    - in evaluation, ``spectral_weight`` times the linear similarities of :mod:`lightning_lp.model.encoders.spectral`. They are
       in closed form what the links say, so that in training, on those same links, they would leave nothing to learn;
     - what makes a score the logit of a link: with p(m | u) = softmax over the movies that u has not rated, at
       ``temperature``, it is log p(m | u) + log(u's number of ratings) + a learned constant. The odds of a pair drawn

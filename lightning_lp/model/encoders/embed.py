@@ -6,8 +6,8 @@ from torch_geometric.data import HeteroData
 
 from lightning_lp.data.schema import MOVIE, USER
 from lightning_lp.graph.messages import adjacency
-from lightning_lp.model.encoder import HeteroEncoder
-from lightning_lp.model.history import HistoryEncoder
+from lightning_lp.model.encoders.history import HistoryEncoder
+from lightning_lp.model.encoders.sage import HeteroEncoder
 
 Encoder = HeteroEncoder | HistoryEncoder
 

@@ -1,0 +1,1 @@
+"""From a batch of the graph to vectors of its nodes: one file for each encoder."""
