@@ -22,8 +22,9 @@ class HistoryEncoder(nn.Module):
     divided by the square root of their number, between GraphSAGE's sum and mean. Two things are added to the product
     of the two vectors, as further channels, so that it stays a dot product:
 
-    - in evaluation, ``spectral_weight`` times the linear similarities of :mod:`lightning_lp.model.encoders.spectral`. They are
-      in closed form what the links say, so that in training, on those same links, they would leave nothing to learn;
+    - in evaluation, ``spectral_weight`` times the linear similarities of
+      :mod:`lightning_lp.model.encoders.spectral`. They are in closed form what the links say, so that in training, on
+      those same links, they would leave nothing to learn;
     - what makes a score the logit of a link: with p(m | u) = softmax over the movies that u has not rated, at
       ``temperature``, it is log p(m | u) + log(u's number of ratings) + a learned constant. The odds of a pair drawn
       by chance are proportional to the rate of that link, which is p(m | u) times u's activity.
