@@ -7,13 +7,13 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from lightning_lp.callbacks.checkpoints import is_last
-from lightning_lp.callbacks.results import recorded_checkpoint
 from lightning_lp.checkpoint_io import read_checkpoint
 from lightning_lp.data.datamodule import MovieLensDataModule
+from lightning_lp.data.state import DATA_STATE
 from lightning_lp.errors import UserError
 from lightning_lp.model.module import LinkPredictionModule
-from lightning_lp.places import checkpoint_folder, located, run_of, run_state
+from lightning_lp.places import checkpoint_folder, is_last, located, run_of, run_state
+from lightning_lp.results_file import recorded_checkpoint
 from lightning_lp.resume import checkpoints_of
 
 
@@ -34,7 +34,7 @@ def load_checkpoint(path: Path | str) -> tuple[LinkPredictionModule, dict[str, A
         module = LinkPredictionModule(**{name: hparams[name] for name in hparams if not name.startswith("_")})
         module.load_state_dict(checkpoint["state_dict"])
         settings = checkpoint.get("datamodule_hyper_parameters", {})
-        return module.eval(), {"settings": settings, **checkpoint[MovieLensDataModule.__qualname__]}
+        return module.eval(), {"settings": settings, **checkpoint[DATA_STATE]}
     except Exception as error:  # whatever its contents lead the model to
         raise UserError(f"{path} is not a checkpoint of lightning_lp, or is damaged: give another") from error
 

@@ -10,10 +10,10 @@ import torch
 from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 
 from lightning_lp.atomic import replacing, sync
-from lightning_lp.data.datamodule import MovieLensDataModule
+from lightning_lp.data.state import DATA_STATE
 from lightning_lp.errors import UserError
 
-PARTS = ("state_dict", "hyper_parameters", MovieLensDataModule.__qualname__, "datamodule_hyper_parameters")
+PARTS = ("state_dict", "hyper_parameters", DATA_STATE, "datamodule_hyper_parameters")
 """What makes a checkpoint one of this project's."""
 
 

@@ -1,4 +1,7 @@
-"""The one exception that stands for a user's mistake."""
+"""The one exception that stands for a user's mistake, and what its sentence is made of."""
+
+import difflib
+from collections.abc import Iterable
 
 from lightning_lp.escape import visible
 
@@ -27,3 +30,18 @@ def require(right: bool, option: str, value: object, wanted: str) -> None:
     """
     if not right:
         raise UserError(f"{option} {value}: {wanted} wanted")
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that is most like ``name``, or else whose last part is: ``--lr`` is like ``--model.lr``."""
+    known = list(known)
+    last: dict[str, str] = {}
+    for other in known:
+        last.setdefault(other.split(".")[-1], other)
+    wanted = name.lstrip("-").split(".")[-1]
+    within = [part for part in last if wanted in part.split("_")]  # epochs in max_epochs
+    for word, words in ((name, known), (wanted, last)):
+        if near := difflib.get_close_matches(word, words, n=3, cutoff=0.75):
+            best = min(near, key=lambda other: (-difflib.SequenceMatcher(None, other, word).ratio(), other))
+            return best if words is known else last[best]
+    return last[min(within, key=lambda part: (len(part), part))] if within else None

@@ -1,6 +1,5 @@
 """Says in one sentence what is wrong with a flag, a YAML file or a setting, and which right name is nearest."""
 
-import difflib
 import re
 import sys
 import textwrap
@@ -15,7 +14,7 @@ import yaml
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning import callbacks, loggers
 
-from lightning_lp.errors import TRACEBACK, UserError
+from lightning_lp.errors import TRACEBACK, UserError, nearest
 from lightning_lp.packages import missing
 
 _KINDS = {
@@ -55,21 +54,6 @@ def explain(message: str, flags: Iterable[str]) -> str:
     if choice := re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", line):
         return line + _hint(nearest(choice[1], re.findall(r"[\w-]+", choice[2])))
     return line
-
-
-def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The known name that is most like ``name``, or else whose last part is: ``--lr`` is like ``--model.lr``."""
-    known = list(known)
-    last: dict[str, str] = {}
-    for other in known:
-        last.setdefault(other.split(".")[-1], other)
-    wanted = name.lstrip("-").split(".")[-1]
-    within = [part for part in last if wanted in part.split("_")]  # epochs in max_epochs
-    for word, words in ((name, known), (wanted, last)):
-        if near := difflib.get_close_matches(word, words, n=3, cutoff=0.75):
-            best = min(near, key=lambda other: (-difflib.SequenceMatcher(None, other, word).ratio(), other))
-            return best if words is known else last[best]
-    return last[min(within, key=lambda part: (len(part), part))] if within else None
 
 
 def _explain_value(key: str, message: str) -> str:

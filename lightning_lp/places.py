@@ -1,14 +1,21 @@
 """Where the files are now that a checkpoint tells of: a run may have been moved or copied, as a whole or in parts."""
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from lightning_lp.errors import UserError
 
+LAST = "last.ckpt"
 KEY = "continuation"
 """The part of a checkpoint that :class:`~lightning_lp.callbacks.continuation.Continuation` adds."""
+
+
+def is_last(file: Path) -> bool:
+    """Whether a file is a ``last.ckpt``, by its name."""
+    return re.fullmatch(r"last(-v\d+)?\.ckpt", file.name) is not None
 
 
 def run_state(content: Mapping[str, Any]) -> dict[str, Any]:

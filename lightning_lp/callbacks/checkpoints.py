@@ -1,7 +1,6 @@
 """Which checkpoints a run keeps: the best by a metric, and ``last.ckpt``, from which training goes on."""
 
 import os
-import re
 import sys
 import time
 from pathlib import Path
@@ -18,10 +17,8 @@ from lightning_lp.callbacks.monitor import has_value, mode_of, validates
 from lightning_lp.checkpoint_io import DurableCheckpointIO, read_checkpoint
 from lightning_lp.errors import UserError
 from lightning_lp.evaluation.direction import Mode
-from lightning_lp.places import KEY, checkpoint_folder, relocated, run_state
+from lightning_lp.places import KEY, LAST, checkpoint_folder, relocated, run_state
 from lightning_lp.signals import DeferredSignals
-
-LAST = "last.ckpt"
 
 
 class RunCheckpoint(ModelCheckpoint):
@@ -256,11 +253,6 @@ def _log_folder(trainer: pl.Trainer) -> str | None:
     """The folder of the first logger, if it makes one for each run."""
     folder, first = trainer.log_dir, next(iter(trainer.loggers), None)
     return os.path.abspath(folder) if folder and isinstance(first, TensorBoardLogger | CSVLogger) else None
-
-
-def is_last(file: Path) -> bool:
-    """Whether a file is a ``last.ckpt``, by its name."""
-    return re.fullmatch(r"last(-v\d+)?\.ckpt", file.name) is not None
 
 
 def _written_by(file: Path) -> tuple[str | None] | None:

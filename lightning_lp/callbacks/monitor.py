@@ -3,9 +3,8 @@
 import pytorch_lightning as pl
 from pytorch_lightning.utilities import rank_zero_warn
 
-from lightning_lp.errors import UserError
+from lightning_lp.errors import UserError, nearest
 from lightning_lp.evaluation.direction import LOGGED, Mode
-from lightning_lp.mistakes import nearest
 
 
 def mode_of(option: str, monitor: str | None, mode: Mode | None) -> Mode:

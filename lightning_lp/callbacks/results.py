@@ -1,6 +1,5 @@
 """Writes ``results.json`` into the run folder."""
 
-import json
 import math
 import os
 import time
@@ -16,7 +15,6 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from lightning_lp.atomic import replacing
 from lightning_lp.callbacks.best_log import shown, write_best
 from lightning_lp.callbacks.checkpoints import checkpoint_of, run_folder
 from lightning_lp.callbacks.event_log import suffix_of
@@ -26,8 +24,8 @@ from lightning_lp.checkpoint_io import read_checkpoint
 from lightning_lp.data.datamodule import MovieLensDataModule, data_of
 from lightning_lp.data.schema import RATES
 from lightning_lp.places import same
+from lightning_lp.results_file import RESULTS_FILE, read_results, recorded_checkpoint, write_results
 
-RESULTS_FILE = "results.json"
 PARTS = ("validation", "test")
 
 
@@ -159,21 +157,6 @@ def _kept(trainer: pl.Trainer) -> dict[str, Any] | None:
     }
 
 
-def read_results(folder: Path) -> dict[str, Any]:
-    """What ``results.json`` in a folder says; nothing if there is none."""
-    try:
-        found = json.loads((folder / RESULTS_FILE).read_text())
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def recorded_checkpoint(folder: Path) -> dict[str, Any] | None:
-    """The checkpoint that ``results.json`` in a folder names, as :func:`_kept` gives it."""
-    entry = read_results(folder).get("checkpoint")
-    return entry if isinstance(entry, dict) and {"file", "trained_steps"} <= entry.keys() else None
-
-
 def describe(data: MovieLensDataModule) -> dict[str, Any]:
     """The ``dataset`` and ``split`` of ``results.json``."""
     graph, split = data.graph, data.split
@@ -198,13 +181,6 @@ def describe(data: MovieLensDataModule) -> dict[str, Any]:
             "test_links": int(split.test[RATES].edge_label.sum()),
         },
     }
-
-
-@rank_zero_only
-def write_results(path: Path, results: dict[str, Any]) -> None:
-    """Writes a JSON file whole or not at all."""
-    with replacing(path) as partial:
-        partial.write_text(json.dumps(results, indent=2) + "\n")
 
 
 def _metrics(trainer: pl.Trainer, prefix: str) -> dict[str, float | None]:

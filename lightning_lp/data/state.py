@@ -15,6 +15,8 @@ from lightning_lp.data.schema import RATES
 from lightning_lp.errors import UserError
 from lightning_lp.graph.split import LinkSplit
 
+DATA_STATE = "MovieLensDataModule"
+"""The part of a checkpoint that holds it: Lightning takes the class's name. A text, so that no move changes it."""
 _SHOWN = 3
 
 

@@ -11,7 +11,7 @@ from rich.progress import Progress
 from torch.utils.tensorboard import SummaryWriter
 
 from lightning_lp.callbacks.event_log import COMPARISON_SUFFIX
-from lightning_lp.callbacks.results import RESULTS_FILE, describe
+from lightning_lp.callbacks.results import describe
 from lightning_lp.checkpoint import load_run, run_folder_of
 from lightning_lp.cli import Parser
 from lightning_lp.data.datamodule import MovieLensDataModule
@@ -20,6 +20,7 @@ from lightning_lp.evaluation.baselines import BASELINES
 from lightning_lp.evaluation.comparison import Comparison, Part
 from lightning_lp.evaluation.comparison_report import rich_table, write_report
 from lightning_lp.evaluation.figures import recall_figure
+from lightning_lp.results_file import RESULTS_FILE
 
 DEFAULT_OUT = "lightning_logs/comparison"
 
