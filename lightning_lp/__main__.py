@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any, NoReturn
 
-from lightning_lp import packages, signals, streams
+from lightning_lp import packages, streams
+from lightning_lp.checkpointing import signals
 from lightning_lp.errors import TRACEBACK, UserError
 from lightning_lp.escape import visible
 

@@ -21,13 +21,11 @@ from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCL
 from pytorch_lightning.loggers import Logger, TensorBoardLogger
 from pytorch_lightning.strategies import StrategyRegistry
 
-from lightning_lp import resume, signals
 from lightning_lp.callbacks.checkpoints import RunCheckpoint, checkpoint_of
 from lightning_lp.callbacks.continuation import Continuation
 from lightning_lp.callbacks.curves import Curves
 from lightning_lp.callbacks.data_report import DataReport
 from lightning_lp.callbacks.early_stopping import RunEarlyStopping
-from lightning_lp.callbacks.event_log import logs_of
 from lightning_lp.callbacks.finite import FiniteNumbers
 from lightning_lp.callbacks.predictions import PredictionWriter
 from lightning_lp.callbacks.ranking import RankingMetrics
@@ -35,7 +33,10 @@ from lightning_lp.callbacks.results import Results
 from lightning_lp.callbacks.run_config import RunConfig
 from lightning_lp.callbacks.samples import Samples
 from lightning_lp.callbacks.throughput import Throughput
-from lightning_lp.checkpoint_io import DurableCheckpointIO, read_checkpoint
+from lightning_lp.checkpointing import resume, signals
+from lightning_lp.checkpointing.event_log import logs_of
+from lightning_lp.checkpointing.files import DurableCheckpointIO, read_checkpoint
+from lightning_lp.checkpointing.places import checkpoint_folder, run_of
 from lightning_lp.data.datamodule import MovieLensDataModule
 from lightning_lp.data.schema import RATES
 from lightning_lp.errors import UserError
@@ -43,7 +44,6 @@ from lightning_lp.escape import visible
 from lightning_lp.making import Maker
 from lightning_lp.mistakes import check_config, explain
 from lightning_lp.model.module import LinkPredictionModule
-from lightning_lp.places import checkpoint_folder, run_of
 from lightning_lp.plain import readable
 
 MONITOR = "val/auroc"
@@ -118,7 +118,7 @@ class LinkPredictionCLI(LightningCLI):
         return {name: LightningCLI.subcommands()[name] for name in self._names}
 
     def setup_parser(self, *args: Any) -> None:
-        """Lets ``fit --help`` tell of what :mod:`lightning_lp.resume` replaces by other options."""
+        """Lets ``fit --help`` tell of what :mod:`lightning_lp.checkpointing.resume` replaces by other options."""
         super().setup_parser(*args)
         if "fit" in self._names:
             about = "continue the newest run, or RUN, exactly, with its own settings; what follows changes some of them"

@@ -50,7 +50,7 @@ def recommend(args: Sequence[str] | None = None) -> None:
     if options.min_rating is not None and options.liked is None:
         raise UserError("--min-rating goes with --liked FILE.csv: give both, or neither")
 
-    from lightning_lp.checkpoint import newest_run  # imports take seconds, a wrong option is told at once
+    from lightning_lp.checkpointing.finding import newest_run  # imports take seconds, a wrong option is told at once
     from lightning_lp.listing import print_list
     from lightning_lp.recommend import Recommender
 
@@ -87,7 +87,7 @@ def export(args: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder to make")
     options = parser.parse_args(args)
 
-    from lightning_lp.checkpoint import newest_run
+    from lightning_lp.checkpointing.finding import newest_run
     from lightning_lp.export import write_export
     from lightning_lp.recommend import Recommender
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from lightning_lp.checkpoint import load_checkpoint
+from lightning_lp.checkpointing.finding import load_checkpoint
 from lightning_lp.data.ids import IdMap
 from lightning_lp.data.lookup import look_up
 from lightning_lp.data.rating_graph import genre_names, multi_hot

@@ -22,12 +22,12 @@ def new_users(args: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", metavar="FILE", type=Path, default=Path("lightning_logs/new_users.json"))
     options, flags = parser.parse_known_args(args)
 
+    from lightning_lp.checkpointing.results_file import write_results
     from lightning_lp.cli import main
     from lightning_lp.data.datamodule import MovieLensDataModule
     from lightning_lp.data.tables import read_tables
     from lightning_lp.evaluation.new_users import hide_users, judge_new_users, write_without
     from lightning_lp.listing import print_table
-    from lightning_lp.results_file import write_results
 
     data = MovieLensDataModule(options.root, options.dataset)
     data.setup()

@@ -14,7 +14,7 @@ def report(args: Sequence[str] | None = None) -> None:
     parser.add_argument("--data.root", metavar="DIR", dest="root", help="its data, where that has been moved")
     options = parser.parse_args(args)
 
-    from lightning_lp.checkpoint import newest_run
+    from lightning_lp.checkpointing.finding import newest_run
     from lightning_lp.evaluation.report import write_report
 
     changes = {"root": options.root, "dataset": None} if options.root else {}

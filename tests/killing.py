@@ -20,7 +20,7 @@ from pytorch_lightning.trainer import call
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from lightning_lp.__main__ import run
-from lightning_lp.callbacks.best_log import BEST_FOLDER
+from lightning_lp.checkpointing.best_log import BEST_FOLDER
 from lightning_lp.cli import main
 from lightning_lp.model.classifier import DotProductClassifier
 from tests.journeys import best_checkpoint, results

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from lightning_lp.checkpoint_io import PARTS, DurableCheckpointIO, read_checkpoint
+from lightning_lp.checkpointing.files import PARTS, DurableCheckpointIO, read_checkpoint
 from lightning_lp.errors import UserError
 from tests.killing import fill_the_disk
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import torch
 
-from lightning_lp.checkpoint_io import PARTS, DurableCheckpointIO
+from lightning_lp.checkpointing.files import PARTS, DurableCheckpointIO
+from lightning_lp.checkpointing.places import KEY, checkpoint_folder, followed, relocated, run_of
 from lightning_lp.errors import UserError
-from lightning_lp.places import KEY, checkpoint_folder, followed, relocated, run_of
 
 CONTENT: dict[str, Any] = {part: {} for part in PARTS}
 

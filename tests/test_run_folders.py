@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from lightning_lp.checkpoint import find_checkpoint, newest_run
+from lightning_lp.checkpointing.finding import find_checkpoint, newest_run
 from lightning_lp.cli import main
 from lightning_lp.data.sources.synthetic import write_movielens
 from lightning_lp.errors import UserError

@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from lightning_lp import signals
 from lightning_lp.__main__ import run
+from lightning_lp.checkpointing import signals
 
 
 class Ends:

@@ -38,7 +38,7 @@ def benchmark(config: Path, args: Sequence[str] | None = None) -> None:
     import torch  # imports take seconds, a wrong option is told at once
 
     from lightning_lp.benchmark.machine import describe
-    from lightning_lp.results_file import write_results
+    from lightning_lp.checkpointing.results_file import write_results
 
     workload = _workload(options, ["--config", str(config), *flags])
     torch.set_num_threads(workload.threads)

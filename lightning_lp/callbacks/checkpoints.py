@@ -14,11 +14,11 @@ from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor
 
 from lightning_lp.callbacks.monitor import has_value, mode_of, validates
-from lightning_lp.checkpoint_io import DurableCheckpointIO, read_checkpoint
+from lightning_lp.checkpointing.files import DurableCheckpointIO, read_checkpoint
+from lightning_lp.checkpointing.places import KEY, LAST, checkpoint_folder, relocated, run_state
+from lightning_lp.checkpointing.signals import DeferredSignals
 from lightning_lp.errors import UserError
 from lightning_lp.evaluation.direction import Mode
-from lightning_lp.places import KEY, LAST, checkpoint_folder, relocated, run_state
-from lightning_lp.signals import DeferredSignals
 
 
 class RunCheckpoint(ModelCheckpoint):

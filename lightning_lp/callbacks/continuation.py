@@ -13,10 +13,10 @@ from pytorch_lightning.callbacks import Callback, StochasticWeightAveraging
 from pytorch_lightning.trainer.states import TrainerFn
 
 from lightning_lp.callbacks.checkpoints import run_folder
-from lightning_lp.callbacks.event_log import cut_logs, log_states, logs_of, open_logs
+from lightning_lp.checkpointing.event_log import cut_logs, log_states, logs_of, open_logs
+from lightning_lp.checkpointing.places import KEY
 from lightning_lp.data.datamodule import data_of
 from lightning_lp.errors import UserError
-from lightning_lp.places import KEY
 
 _FREE = {"root", "cache_dir", "movies_file", "ratings_file", "num_workers", "eval_batch_size", "predict_file"}
 """Settings of the data that may change: no batch of training depends on them."""

@@ -15,16 +15,16 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from lightning_lp.callbacks.best_log import shown, write_best
 from lightning_lp.callbacks.checkpoints import checkpoint_of, run_folder
-from lightning_lp.callbacks.event_log import suffix_of
 from lightning_lp.callbacks.monitor import validates
 from lightning_lp.callbacks.throughput import Throughput
-from lightning_lp.checkpoint_io import read_checkpoint
+from lightning_lp.checkpointing.best_log import shown, write_best
+from lightning_lp.checkpointing.event_log import suffix_of
+from lightning_lp.checkpointing.files import read_checkpoint
+from lightning_lp.checkpointing.places import same
+from lightning_lp.checkpointing.results_file import RESULTS_FILE, read_results, recorded_checkpoint, write_results
 from lightning_lp.data.datamodule import MovieLensDataModule, data_of
 from lightning_lp.data.schema import RATES
-from lightning_lp.places import same
-from lightning_lp.results_file import RESULTS_FILE, read_results, recorded_checkpoint, write_results
 
 PARTS = ("validation", "test")
 

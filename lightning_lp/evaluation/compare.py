@@ -10,9 +10,10 @@ from rich.console import Console
 from rich.progress import Progress
 from torch.utils.tensorboard import SummaryWriter
 
-from lightning_lp.callbacks.event_log import COMPARISON_SUFFIX
 from lightning_lp.callbacks.results import describe
-from lightning_lp.checkpoint import load_run, run_folder_of
+from lightning_lp.checkpointing.event_log import COMPARISON_SUFFIX
+from lightning_lp.checkpointing.finding import load_run, run_folder_of
+from lightning_lp.checkpointing.results_file import RESULTS_FILE
 from lightning_lp.cli import Parser
 from lightning_lp.data.datamodule import MovieLensDataModule
 from lightning_lp.errors import UserError
@@ -20,7 +21,6 @@ from lightning_lp.evaluation.baselines import BASELINES
 from lightning_lp.evaluation.comparison import Comparison, Part
 from lightning_lp.evaluation.comparison_report import rich_table, write_report
 from lightning_lp.evaluation.figures import recall_figure
-from lightning_lp.results_file import RESULTS_FILE
 
 DEFAULT_OUT = "lightning_logs/comparison"
 

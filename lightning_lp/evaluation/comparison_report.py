@@ -10,9 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from lightning_lp.atomic import replacing
+from lightning_lp.checkpointing.results_file import write_results
 from lightning_lp.escape import visible
 from lightning_lp.evaluation.comparison import MODEL, TARGET, WITH_INTERVAL, Entry
-from lightning_lp.results_file import write_results
 
 _COLUMNS = ("model", "AUROC", "Recall@20", "NDCG@20", "cov.", "fit s")
 _TEST_COLUMNS = ("diff.", "p", "p Holm")

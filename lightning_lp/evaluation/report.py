@@ -19,7 +19,8 @@ from lightning_lp.atomic import replacing
 from lightning_lp.callbacks.curves import curves_figure
 from lightning_lp.callbacks.data_report import SPLIT_COLUMNS, data_summary, split_rows
 from lightning_lp.callbacks.samples import genres_text, sample_positions
-from lightning_lp.checkpoint import find_checkpoint, load_run, records_of
+from lightning_lp.checkpointing.finding import find_checkpoint, load_run, records_of
+from lightning_lp.checkpointing.results_file import RESULTS_FILE
 from lightning_lp.data.datamodule import MovieLensDataModule
 from lightning_lp.data.schema import RATES
 from lightning_lp.errors import UserError
@@ -30,7 +31,6 @@ from lightning_lp.evaluation.figures import breakdown_figure, learning_figure, r
 from lightning_lp.evaluation.ranking import Ranking, RankingTask, dot_products, rank_users, ranking_task
 from lightning_lp.model.encoders.embed import embed_all
 from lightning_lp.model.module import LinkPredictionModule
-from lightning_lp.results_file import RESULTS_FILE
 
 REPORT_FILE = "report.html"
 COMPARISON_FILE = "comparison.json"

@@ -5,8 +5,8 @@ import pytest
 from pytorch_lightning.loggers import TensorBoardLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from lightning_lp.callbacks.best_log import BEST_FOLDER, remove_best, write_best
-from lightning_lp.callbacks.event_log import cut_logs
+from lightning_lp.checkpointing.best_log import BEST_FOLDER, remove_best, write_best
+from lightning_lp.checkpointing.event_log import cut_logs
 
 VALIDATION, TEST = {"loss": 0.5, "auroc": None, "recall@20": 0.25}, {"loss": 0.625, "auroc": 0.75}
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
 
-from lightning_lp.callbacks.event_log import cut_logs, log_states, logs_of, open_logs
-from lightning_lp.places import KEY
+from lightning_lp.checkpointing.event_log import cut_logs, log_states, logs_of, open_logs
+from lightning_lp.checkpointing.places import KEY
 from tests.killing import events
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from lightning_lp.__main__ import run
-from lightning_lp.checkpoint import load_run
+from lightning_lp.checkpointing.finding import load_run
 from lightning_lp.data.sources.synthetic import write_movielens
 from lightning_lp.errors import UserError
 from lightning_lp.evaluation import compare as module

@@ -10,9 +10,9 @@ from typing import Any
 import yaml
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 
-from lightning_lp.checkpoint_io import read_checkpoint
+from lightning_lp.checkpointing.files import read_checkpoint
+from lightning_lp.checkpointing.places import LAST, is_last, run_of, run_state, same
 from lightning_lp.errors import UserError
-from lightning_lp.places import LAST, is_last, run_of, run_state, same
 
 CONFIG_FILE = "config.yaml"
 RESUME = "--resume"

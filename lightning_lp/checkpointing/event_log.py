@@ -15,8 +15,8 @@ from pytorch_lightning.loggers.csv_logs import ExperimentWriter
 from pytorch_lightning.utilities import rank_zero_only
 
 from lightning_lp.atomic import replacing, sync
-from lightning_lp.callbacks.best_log import remove_best
-from lightning_lp.places import KEY, checkpoint_folder, followed, run_state, same
+from lightning_lp.checkpointing.best_log import remove_best
+from lightning_lp.checkpointing.places import KEY, checkpoint_folder, followed, run_state, same
 
 COMPARISON_SUFFIX = ".compare"
 """How the files end that ``compare`` adds: they are none of the training's."""

@@ -7,14 +7,14 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from lightning_lp.checkpoint_io import read_checkpoint
+from lightning_lp.checkpointing.files import read_checkpoint
+from lightning_lp.checkpointing.places import checkpoint_folder, is_last, located, run_of, run_state
+from lightning_lp.checkpointing.results_file import recorded_checkpoint
+from lightning_lp.checkpointing.resume import checkpoints_of
 from lightning_lp.data.datamodule import MovieLensDataModule
 from lightning_lp.data.state import DATA_STATE
 from lightning_lp.errors import UserError
 from lightning_lp.model.module import LinkPredictionModule
-from lightning_lp.places import checkpoint_folder, is_last, located, run_of, run_state
-from lightning_lp.results_file import recorded_checkpoint
-from lightning_lp.resume import checkpoints_of
 
 
 def load_checkpoint(path: Path | str) -> tuple[LinkPredictionModule, dict[str, Any]]:

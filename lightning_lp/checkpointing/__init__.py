@@ -1,0 +1,1 @@
+"""What makes a run go on exactly, and found again: files, places, resuming, signals and logs."""
