@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lightning_lp.data.datamodule import MovieLensDataModule
     from lightning_lp.model.module import LinkPredictionModule
-    from lightning_lp.recommend import Recommender
+    from lightning_lp.recommend.recommender import Recommender
 
 __version__ = "0.1.0"
 __all__ = ["LinkPredictionModule", "MovieLensDataModule", "Recommender"]

@@ -16,7 +16,7 @@ from lightning_lp.errors import UserError
 
 if TYPE_CHECKING:
     from lightning_lp.data.schema import Columns
-    from lightning_lp.recommend import Recommender
+    from lightning_lp.recommend.recommender import Recommender
 
 _MAX_CANDIDATES = 20
 _TABLES = (".csv", ".csv.gz", ".csv.zst", ".parquet")
@@ -51,8 +51,8 @@ def recommend(args: Sequence[str] | None = None) -> None:
         raise UserError("--min-rating goes with --liked FILE.csv: give both, or neither")
 
     from lightning_lp.checkpointing.finding import newest_run  # imports take seconds, a wrong option is told at once
-    from lightning_lp.listing import print_list
-    from lightning_lp.recommend import Recommender
+    from lightning_lp.recommend.listing import print_list
+    from lightning_lp.recommend.recommender import Recommender
 
     recommender = Recommender.load(options.run or newest_run())
     if options.all_users:
@@ -88,8 +88,8 @@ def export(args: Sequence[str] | None = None) -> None:
     options = parser.parse_args(args)
 
     from lightning_lp.checkpointing.finding import newest_run
-    from lightning_lp.export import write_export
-    from lightning_lp.recommend import Recommender
+    from lightning_lp.recommend.export import write_export
+    from lightning_lp.recommend.recommender import Recommender
 
     write_export(Recommender.load(options.run or newest_run()), options.out)
     print(f"exported to {options.out}: see {options.out / 'README.md'}")
@@ -116,7 +116,7 @@ def _recommend_parser() -> Parser:
 
 
 def _recommend_all(recommender: "Recommender", k: int, out: Path) -> None:
-    from lightning_lp.listing import write_chunks
+    from lightning_lp.recommend.listing import write_chunks
 
     chunk = 256
     total = -(-len(recommender.users) // chunk)
@@ -127,7 +127,7 @@ def _recommend_all(recommender: "Recommender", k: int, out: Path) -> None:
 
 def _one_movie(recommender: "Recommender", title: str) -> int | str:
     """The id of the one movie that a title search finds; several are shown, never guessed."""
-    from lightning_lp.listing import print_table
+    from lightning_lp.recommend.listing import print_table
 
     found = recommender.find(title)
     if not found:

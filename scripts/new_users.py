@@ -27,7 +27,7 @@ def new_users(args: Sequence[str] | None = None) -> None:
     from lightning_lp.data.datamodule import MovieLensDataModule
     from lightning_lp.data.tables import read_tables
     from lightning_lp.evaluation.new_users import hide_users, judge_new_users, write_without
-    from lightning_lp.listing import print_table
+    from lightning_lp.recommend.listing import print_table
 
     data = MovieLensDataModule(options.root, options.dataset)
     data.setup()

@@ -8,7 +8,7 @@ import pytest
 from lightning_lp.__main__ import run
 from lightning_lp.data.datamodule import MovieLensDataModule
 from lightning_lp.errors import UserError
-from lightning_lp.recommend import Recommender
+from lightning_lp.recommend.recommender import Recommender
 from tests.data.test_cases import READ, REFUSED
 from tests.journeys import QUIET, best_checkpoint, fit, results, run_folders
 

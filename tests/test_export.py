@@ -14,9 +14,9 @@ import torch
 from lightning_lp.__main__ import run
 from lightning_lp.commands import export
 from lightning_lp.data.sources.synthetic import write_movielens
-from lightning_lp.export import write_export
-from lightning_lp.recommend import Recommender
-from lightning_lp.topk import TopK
+from lightning_lp.recommend.export import write_export
+from lightning_lp.recommend.recommender import Recommender
+from lightning_lp.recommend.topk import TopK
 from tests.graphs import sage_module
 from tests.journeys import fit
 
@@ -135,7 +135,7 @@ def test_topk_refuses_mistakes(exported):
 
 def test_script_writes_a_new_folder_once(recommender, capsys, monkeypatch, tmp_path):
     folder = tmp_path / "out"
-    monkeypatch.setattr("lightning_lp.recommend.Recommender.load", lambda path: recommender)
+    monkeypatch.setattr("lightning_lp.recommend.recommender.Recommender.load", lambda path: recommender)
     run(None, ["export", "--run", "any", "--out", str(folder)])
     assert capsys.readouterr().out == f"exported to {folder}: see {folder / 'README.md'}\n"
     assert os.listdir(tmp_path) == ["out"]
@@ -155,7 +155,7 @@ def test_an_export_that_fails_leaves_nothing(recommender, monkeypatch, tmp_path)
     def fail(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("lightning_lp.export._write_tables", fail)
+    monkeypatch.setattr("lightning_lp.recommend.export._write_tables", fail)
     with pytest.raises(KeyboardInterrupt):
         write_export(recommender, tmp_path / "out")
     assert not list(tmp_path.iterdir())

@@ -10,7 +10,7 @@ import pytest
 from lightning_lp.__main__ import run
 from lightning_lp.data.datamodule import MovieLensDataModule
 from lightning_lp.data.sources.synthetic import write_movielens
-from lightning_lp.recommend import Recommender
+from lightning_lp.recommend.recommender import Recommender
 from tests.journeys import QUIET, fit, results, run_folders, run_script
 
 pytestmark = pytest.mark.slow

@@ -17,7 +17,7 @@ from lightning_lp.data.sources.synthetic import write_movielens
 from lightning_lp.errors import UserError
 from lightning_lp.model.module import LinkPredictionModule
 from lightning_lp.plain import plain
-from lightning_lp.recommend import Recommender
+from lightning_lp.recommend.recommender import Recommender
 
 SIZES = ("num_users", "num_movies", "num_features", "num_terms", "max_terms")
 

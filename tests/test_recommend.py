@@ -20,9 +20,9 @@ from lightning_lp.commands import recommend
 from lightning_lp.data.schema import MOVIE, RATES, REV_RATES, USER, Columns
 from lightning_lp.data.sources.synthetic import write_movielens
 from lightning_lp.errors import UserError
-from lightning_lp.listing import write_chunks
-from lightning_lp.recommend import Recommender
-from lightning_lp.topk import best
+from lightning_lp.recommend.listing import write_chunks
+from lightning_lp.recommend.recommender import Recommender
+from lightning_lp.recommend.topk import best
 from tests.graphs import sage_module
 from tests.journeys import SAGE, best_checkpoint, fit
 

@@ -13,7 +13,7 @@ from lightning_lp.checkpointing.finding import find_checkpoint, newest_run
 from lightning_lp.cli import main
 from lightning_lp.data.sources.synthetic import write_movielens
 from lightning_lp.errors import UserError
-from lightning_lp.recommend import Recommender
+from lightning_lp.recommend.recommender import Recommender
 from tests.journeys import QUIET, SMALL, fit, results, run_script
 from tests.killing import send_signal
 

@@ -17,7 +17,7 @@ from lightning_lp.errors import UserError
 from lightning_lp.evaluation.baselines import BASELINES, feature_matrix, link_matrix
 from lightning_lp.evaluation.ranking import RankingTask, ScoreUsers, dot_products, rank_users
 from lightning_lp.model.module import LinkPredictionModule
-from lightning_lp.recommend import Recommender
+from lightning_lp.recommend.recommender import Recommender
 
 BESIDE = ("EASE + features", "ItemKNN", "popularity")
 """Baselines that can recommend to new users, with their default settings."""

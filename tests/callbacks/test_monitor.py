@@ -12,7 +12,7 @@ from lightning_lp.cli import main
 from lightning_lp.data.sources.synthetic import write_movielens
 from lightning_lp.errors import UserError
 from lightning_lp.evaluation.direction import LOGGED
-from lightning_lp.recommend import Recommender
+from lightning_lp.recommend.recommender import Recommender
 from tests.journeys import best_checkpoint, fit, results, run_folders
 from tests.killing import events
 

@@ -11,10 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from lightning_lp import topk
 from lightning_lp.atomic import install
 from lightning_lp.errors import UserError
-from lightning_lp.recommend import Recommender
+from lightning_lp.recommend.recommender import Recommender, topk
 
 _README = """\
 # {users:,} users and {movies:,} movies as vectors

@@ -17,7 +17,7 @@ from rich.text import Text
 from lightning_lp.atomic import replacing
 from lightning_lp.errors import UserError
 from lightning_lp.escape import cell, cells, visible
-from lightning_lp.topk import Recommendation
+from lightning_lp.recommend.topk import Recommendation
 
 Format = Literal["table", "json", "csv"]
 

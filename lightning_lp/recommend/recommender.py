@@ -21,7 +21,7 @@ from lightning_lp.data.schema import MOVIE, NO_GENRES, RATES, REV_RATES, USER, C
 from lightning_lp.errors import UserError
 from lightning_lp.model.encoders.embed import embed_all
 from lightning_lp.model.module import LinkPredictionModule
-from lightning_lp.topk import Recommendation, best, dot_products, probability
+from lightning_lp.recommend.topk import Recommendation, best, dot_products, probability
 
 
 class Recommender:

@@ -1,0 +1,1 @@
+"""From a checkpoint to lists: the recommender, its tables and its export."""
