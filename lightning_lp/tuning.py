@@ -22,7 +22,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from lightning_lp import cli
 from lightning_lp.checkpointing import signals
 from lightning_lp.cli import main
-from lightning_lp.commands import Parser
+from lightning_lp.commands.parser import Parser
 from lightning_lp.errors import UserError
 from lightning_lp.evaluation.direction import VALIDATION
 from lightning_lp.model.settings import check_model

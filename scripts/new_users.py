@@ -5,7 +5,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from lightning_lp.__main__ import run
-from lightning_lp.commands import Parser
+from lightning_lp.commands.parser import Parser
 
 DEFAULTS = Path(__file__).parent / "configs" / "default.yaml"
 

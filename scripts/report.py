@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lightning_lp.__main__ import run
-from lightning_lp.commands import Parser
+from lightning_lp.commands.parser import Parser
 
 
 def report(args: Sequence[str] | None = None) -> None:

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from lightning_lp.__main__ import run
-from lightning_lp.commands import export
+from lightning_lp.commands.export import export
 from lightning_lp.data.sources.synthetic import write_movielens
 from lightning_lp.recommend.export import write_export
 from lightning_lp.recommend.recommender import Recommender

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from lightning_lp.__main__ import run
 from lightning_lp.checkpointing.finding import load_checkpoint, newest_run
-from lightning_lp.commands import recommend
+from lightning_lp.commands.recommend import recommend
 from lightning_lp.data.schema import MOVIE, RATES, REV_RATES, USER, Columns
 from lightning_lp.data.sources.synthetic import write_movielens
 from lightning_lp.errors import UserError

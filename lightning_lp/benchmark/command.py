@@ -12,7 +12,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from lightning_lp.commands import Parser
+from lightning_lp.commands.parser import Parser
 from lightning_lp.errors import require
 
 if TYPE_CHECKING:

@@ -1,17 +1,16 @@
-"""The commands that need no training: ``recommend`` and ``export``."""
+"""The command ``recommend``: lists for users that are known, new, or all."""
 
-import argparse
 import csv
 import math
-import re
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import track
 
+from lightning_lp.commands.parser import Parser
 from lightning_lp.errors import UserError
 
 if TYPE_CHECKING:
@@ -21,16 +20,6 @@ if TYPE_CHECKING:
 _MAX_CANDIDATES = 20
 _TABLES = (".csv", ".csv.gz", ".csv.zst", ".parquet")
 """How the names of files with a new user's movies end."""
-
-
-class Parser(argparse.ArgumentParser):
-    """Answers a wrong option with one sentence, as every other mistake is answered."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raises the message."""
-        if found := re.match(r"argument .*?(--[\w-]+): expected one argument", message):
-            message += f"; one that begins with '-' is given as {found[1]}=-..."
-        raise UserError(f"{message}; all options: {self.prog} --help")
 
 
 def recommend(args: Sequence[str] | None = None) -> None:
@@ -72,27 +61,6 @@ def recommend(args: Sequence[str] | None = None) -> None:
         movie = options.similar_to if options.like is None else _one_movie(recommender, options.like)
         movies = recommender.similar(movie, options.k)
     print_list(movies, options.format)
-
-
-def export(args: Sequence[str] | None = None) -> None:
-    """Writes a folder that recommends without torch.
-
-    Raises:
-        UserError: something that the user can put right.
-    """
-    parser = Parser(
-        prog="lightning-lp export", description="Writes embeddings and a NumPy-only recommender into a new folder."
-    )
-    parser.add_argument("--run", metavar="DIR|FILE", type=Path, help="run folder or checkpoint; default: the newest")
-    parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder to make")
-    options = parser.parse_args(args)
-
-    from lightning_lp.checkpointing.finding import newest_run
-    from lightning_lp.recommend.export import write_export
-    from lightning_lp.recommend.recommender import Recommender
-
-    write_export(Recommender.load(options.run or newest_run()), options.out)
-    print(f"exported to {options.out}: see {options.out / 'README.md'}")
 
 
 def _recommend_parser() -> Parser:

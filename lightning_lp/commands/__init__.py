@@ -1,0 +1,1 @@
+"""The command line: what a user can ask for, a file each."""
