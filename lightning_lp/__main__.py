@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any, NoReturn
 
-from lightning_lp import packages, streams
 from lightning_lp.checkpointing import signals
+from lightning_lp.commands import packages, streams
 from lightning_lp.errors import TRACEBACK, UserError
 from lightning_lp.escape import visible
 
@@ -34,7 +34,7 @@ def run(command: Callable[[Sequence[str] | None], object] | None = None, args: S
 
     Args:
         command: takes the options. Default: one of ``_OTHERS`` if the first option says so, else
-            ``lightning_lp.cli.main``.
+            ``lightning_lp.commands.cli.main``.
         args: options. Default: those of the process.
     """
     try:
@@ -80,7 +80,7 @@ def _sentence(error: Exception) -> str | None:
         return str(error)
     if isinstance(error, ImportError):
         return packages.missing(error)  # it may be of one that is needed below
-    from lightning_lp.mistakes import mistake  # imports take seconds
+    from lightning_lp.commands.mistakes import mistake  # imports take seconds
 
     return mistake(error)
 

@@ -19,9 +19,9 @@ from optuna.samplers import TPESampler
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from lightning_lp import cli
 from lightning_lp.checkpointing import signals
-from lightning_lp.cli import main
+from lightning_lp.commands import cli
+from lightning_lp.commands.cli import main
 from lightning_lp.commands.parser import Parser
 from lightning_lp.errors import UserError
 from lightning_lp.evaluation.direction import VALIDATION

@@ -23,7 +23,7 @@ def new_users(args: Sequence[str] | None = None) -> None:
     options, flags = parser.parse_known_args(args)
 
     from lightning_lp.checkpointing.results_file import write_results
-    from lightning_lp.cli import main
+    from lightning_lp.commands.cli import main
     from lightning_lp.data.datamodule import MovieLensDataModule
     from lightning_lp.data.tables import read_tables
     from lightning_lp.evaluation.new_users import hide_users, judge_new_users, write_without

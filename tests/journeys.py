@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from lightning_lp.cli import LinkPredictionCLI, main
+from lightning_lp.commands.cli import LinkPredictionCLI, main
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 QUIET = [

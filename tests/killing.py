@@ -21,12 +21,15 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from lightning_lp.__main__ import run
 from lightning_lp.checkpointing.best_log import BEST_FOLDER
-from lightning_lp.cli import main
+from lightning_lp.commands.cli import main
 from lightning_lp.model.classifier import DotProductClassifier
 from tests.journeys import best_checkpoint, results
 
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["tests.killing", "lightning_lp.cli", "numba"])  # imports take longer than a run
+_PRELOADED = ["tests.killing", "lightning_lp.commands.cli", "numba"]  # imports take longer than a run
+_CONTEXT.set_forkserver_preload(_PRELOADED)
+    ["tests.killing", "lightning_lp.commands.cli", "numba"]
+)  # imports take longer than a run
 _TIMED = {"train/links_per_s"}
 STOP = "STOP_RANK_AT_HOOK_HOW"
 """Environment of a command in several processes: which of them, at which hook, sends all of them which signal."""

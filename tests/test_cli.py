@@ -11,7 +11,7 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from lightning_lp.__main__ import run
 from lightning_lp.callbacks.results import Results
-from lightning_lp.cli import main
+from lightning_lp.commands.cli import main
 from lightning_lp.data.datamodule import MovieLensDataModule
 from lightning_lp.data.sources.download import DownloadError
 from lightning_lp.data.sources.synthetic import write_movielens

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from lightning_lp import doctor
 from lightning_lp.__main__ import _OTHERS, run
-from lightning_lp.cli import COMMANDS
+from lightning_lp.commands import doctor
+from lightning_lp.commands.cli import COMMANDS
 
 
 def call(capsys: pytest.CaptureFixture[str]) -> tuple[int, list[str]]:
@@ -144,6 +144,6 @@ def test_starts_with_the_standard_library_alone(monkeypatch):
         assert name.split(".")[0] in sys.stdlib_module_names | {"lightning_lp"}
         return real(name, *args, **kwargs)
 
-    monkeypatch.delitem(sys.modules, "lightning_lp.doctor")
+    monkeypatch.delitem(sys.modules, "lightning_lp.commands.doctor")
     monkeypatch.setattr(builtins, "__import__", only_standard)
-    __import__("lightning_lp.doctor")
+    __import__("lightning_lp.commands.doctor")

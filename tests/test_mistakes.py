@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from lightning_lp.__main__ import run
 from lightning_lp.callbacks import data_report
+from lightning_lp.commands.packages import missing
 from lightning_lp.data.sources.synthetic import write_movielens
 from lightning_lp.errors import TRACEBACK, UserError
-from lightning_lp.packages import missing
 from tests.journeys import QUIET, SMALL, results, run_folders
 
 

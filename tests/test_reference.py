@@ -91,7 +91,7 @@ def test_other_splits_are_whole(sized, strategy):
 def test_fast_settings_reach_the_tutorials_auroc_in_one_epoch(movielens, tmp_path, monkeypatch):
     from pathlib import Path
 
-    from lightning_lp.cli import main
+    from lightning_lp.commands.cli import main
     from tests.journeys import QUIET
 
     monkeypatch.chdir(tmp_path)
@@ -107,7 +107,7 @@ def test_tutorial_trains_to_its_figures(movielens, tmp_path, monkeypatch):
 
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    from lightning_lp.cli import main
+    from lightning_lp.commands.cli import main
     from tests.journeys import QUIET, run_folders
 
     monkeypatch.chdir(tmp_path)

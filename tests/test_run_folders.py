@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from lightning_lp.checkpointing.finding import find_checkpoint, newest_run
-from lightning_lp.cli import main
+from lightning_lp.commands.cli import main
 from lightning_lp.data.sources.synthetic import write_movielens
 from lightning_lp.errors import UserError
 from lightning_lp.recommend.recommender import Recommender

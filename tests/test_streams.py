@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lightning_lp import streams
+from lightning_lp.commands import streams
 from lightning_lp.errors import UserError
 
 

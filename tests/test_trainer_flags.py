@@ -9,10 +9,10 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning import callbacks
 
 from lightning_lp.callbacks.continuation import Continuation
-from lightning_lp.cli import main, settings_of
+from lightning_lp.commands.cli import main, settings_of
+from lightning_lp.commands.mistakes import mistake
 from lightning_lp.data.sources.synthetic import write_movielens
 from lightning_lp.errors import UserError
-from lightning_lp.mistakes import mistake
 from tests.journeys import QUIET, SMALL, fit, results, run_folders, run_script
 
 

@@ -103,7 +103,7 @@ def _workload(options: Namespace, flags: list[str]) -> "Workload":
     """Settings and sizes, checked."""
     from lightning_lp.benchmark.growth import SIZES
     from lightning_lp.benchmark.workload import Workload
-    from lightning_lp.cli import settings_of
+    from lightning_lp.commands.cli import settings_of
     from lightning_lp.data.sources.locate import locate
 
     sizes = options.sizes or list(SIZES)

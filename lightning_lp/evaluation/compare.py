@@ -14,7 +14,7 @@ from lightning_lp.callbacks.results import describe
 from lightning_lp.checkpointing.event_log import COMPARISON_SUFFIX
 from lightning_lp.checkpointing.finding import load_run, run_folder_of
 from lightning_lp.checkpointing.results_file import RESULTS_FILE
-from lightning_lp.cli import Parser
+from lightning_lp.commands.cli import Parser
 from lightning_lp.data.datamodule import MovieLensDataModule
 from lightning_lp.errors import UserError
 from lightning_lp.evaluation.baselines import BASELINES

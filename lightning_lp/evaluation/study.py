@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lightning_lp.atomic import replacing
-from lightning_lp.cli import Parser, main
+from lightning_lp.commands.cli import Parser, main
 from lightning_lp.errors import UserError
 from lightning_lp.evaluation.baselines import BASELINES, Candidate
 from lightning_lp.evaluation.comparison import Comparison, Part

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from lightning_lp.atomic import install
 from lightning_lp.errors import UserError
-from lightning_lp.recommend.recommender import Recommender, topk
+from lightning_lp.recommend import topk
+from lightning_lp.recommend.recommender import Recommender
 
 _README = """\
 # {users:,} users and {movies:,} movies as vectors

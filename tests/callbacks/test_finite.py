@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import torch
 
-from lightning_lp.cli import main
+from lightning_lp.commands.cli import main
 from lightning_lp.data.sources.synthetic import write_movielens
 from lightning_lp.errors import UserError
 from lightning_lp.model.module import LinkPredictionModule

@@ -8,7 +8,7 @@ from pytorch_lightning.callbacks import EarlyStopping
 
 from lightning_lp.callbacks.checkpoints import RunCheckpoint
 from lightning_lp.callbacks.early_stopping import RunEarlyStopping
-from lightning_lp.cli import main
+from lightning_lp.commands.cli import main
 from lightning_lp.data.sources.synthetic import write_movielens
 from lightning_lp.errors import UserError
 from lightning_lp.evaluation.direction import LOGGED

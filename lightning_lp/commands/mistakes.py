@@ -14,8 +14,8 @@ import yaml
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning import callbacks, loggers
 
+from lightning_lp.commands.packages import missing
 from lightning_lp.errors import TRACEBACK, UserError, nearest
-from lightning_lp.packages import missing
 
 _KINDS = {
     "int": "a whole number",
@@ -32,7 +32,7 @@ _CLASSES = [name for name in (*callbacks.__all__, *loggers.__all__) if name != "
 """Lightning's callbacks and loggers; of the latter the Trainer's options take all but one."""
 _REFUSE = ("pytorch_lightning", "lightning_fabric", "jsonargparse", "torch.optim", "torch.distributed")
 """Libraries whose own exceptions mean a setting of the user's."""
-_CALLERS = (*_REFUSE, "lightning_lp.making")
+_CALLERS = (*_REFUSE, "lightning_lp.commands.making")
 """What calls code that only a setting names."""
 _READINGS = ("Expected a ", "Expected an instantiatable class", "Not a valid subclass", "Import path ")
 """How reasons begin that only say that a value is not of some type."""

@@ -5,8 +5,8 @@ from typing import Any
 
 from jsonargparse import Namespace
 
-from lightning_lp.mistakes import own_code, raised_by, short, told
-from lightning_lp.packages import lacking, missing
+from lightning_lp.commands.mistakes import own_code, raised_by, short, told
+from lightning_lp.commands.packages import lacking, missing
 
 _OTHER_NAMES = {"torch_xla": ("tpu", "xla"), "transformer_engine": ("transformer-engine",)}
 """Packages -> names in settings of the Trainer that need them, where these do not begin as the package's own."""

@@ -37,12 +37,12 @@ from lightning_lp.checkpointing import resume, signals
 from lightning_lp.checkpointing.event_log import logs_of
 from lightning_lp.checkpointing.files import DurableCheckpointIO, read_checkpoint
 from lightning_lp.checkpointing.places import checkpoint_folder, run_of
+from lightning_lp.commands.making import Maker
+from lightning_lp.commands.mistakes import check_config, explain
 from lightning_lp.data.datamodule import MovieLensDataModule
 from lightning_lp.data.schema import RATES
 from lightning_lp.errors import UserError
 from lightning_lp.escape import visible
-from lightning_lp.making import Maker
-from lightning_lp.mistakes import check_config, explain
 from lightning_lp.model.module import LinkPredictionModule
 from lightning_lp.plain import readable
 
