@@ -10,7 +10,7 @@ CONFIG = Path(__file__).parent / "configs" / "fast.yaml"
 
 def benchmark(args: Sequence[str] | None = None) -> None:
     """Measures with ``configs/fast.yaml``, changed by the flags given."""
-    from lightning_lp.benchmark.command import benchmark
+    from lightning_lp.commands.benchmark.command import benchmark
 
     benchmark(CONFIG, args)
 

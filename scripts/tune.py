@@ -12,7 +12,7 @@ DEFAULTS = Path(__file__).parent / "configs" / "default.yaml"
 def tune(args: Sequence[str] | None = None) -> None:
     """Runs the search from ``configs/default.yaml``, changed by the flags given."""
     try:
-        from lightning_lp.tuning import tune
+        from lightning_lp.commands.tune.search import tune
     except ModuleNotFoundError as error:
         if error.name != "optuna":
             raise

@@ -17,14 +17,14 @@ import yaml
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import TrialState, create_trial
 
-from lightning_lp import tuning
+from lightning_lp.commands.tune import search as tuning
+from lightning_lp.commands.tune.report import show, with_params, write_report
+from lightning_lp.commands.tune.search import SPACE, measure, search, settings_of, space_of, start_of
+from lightning_lp.commands.tune.study import best_of, finished_of, opened, prepare, queue_again
 from lightning_lp.data.datamodule import MovieLensDataModule
 from lightning_lp.data.sources.synthetic import write_movielens
 from lightning_lp.errors import UserError
 from lightning_lp.model.settings import check_model
-from lightning_lp.tuning import SPACE, measure, search, settings_of, space_of, start_of
-from lightning_lp.tuning_report import show, with_params, write_report
-from lightning_lp.tuning_study import best_of, finished_of, opened, prepare, queue_again
 from tests.journeys import QUIET, SCRIPTS, results, run_folders, run_script
 
 CONFIGS = SCRIPTS / "configs"
@@ -373,7 +373,7 @@ def test_one_search_at_a_time(root, capsys):
 
 
 def test_without_optuna(monkeypatch, capsys):
-    monkeypatch.delitem(sys.modules, "lightning_lp.tuning")
+    monkeypatch.delitem(sys.modules, "lightning_lp.commands.tune.search")
     monkeypatch.setitem(sys.modules, "optuna", None)
     assert run_script("tune.py") == 2
     assert "error: tune.py needs Optuna: pip install" in capsys.readouterr().err

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lightning_lp.benchmark import fast, growth, sampler, step
-from lightning_lp.benchmark.command import GROUPS, rounded
-from lightning_lp.benchmark.workload import run_child
+from lightning_lp.commands.benchmark import fast, growth, sampler, step
+from lightning_lp.commands.benchmark.command import GROUPS, rounded
+from lightning_lp.commands.benchmark.workload import run_child
 from lightning_lp.data.sources.synthetic import write_movielens
 from lightning_lp.errors import UserError
 from tests.conftest import SHARED
@@ -53,7 +53,7 @@ def test_stages_sampler_step_and_ranking(root, capsys, monkeypatch):
 
 
 def test_the_machine_is_in_the_file(root, monkeypatch):
-    from lightning_lp.benchmark import machine
+    from lightning_lp.commands.benchmark import machine
 
     for name, value in (("_FLOATS", 2**12), ("_ROWS", 2**6), ("_SIDE", 16)):
         monkeypatch.setattr(machine, name, value)

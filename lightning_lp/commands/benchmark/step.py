@@ -6,7 +6,7 @@ from statistics import mean
 import torch
 from pytorch_lightning.profilers import SimpleProfiler
 
-from lightning_lp.benchmark.workload import Figure, Workload, make_model, make_trainer
+from lightning_lp.commands.benchmark.workload import Figure, Workload, make_model, make_trainer
 from lightning_lp.data.datamodule import MovieLensDataModule
 
 _PARTS = {

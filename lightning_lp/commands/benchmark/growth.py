@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from lightning_lp.benchmark.workload import Figure, Workload, run_module
+from lightning_lp.commands.benchmark.workload import Figure, Workload, run_module
 from lightning_lp.data.sources.synthetic import write_movielens
 
 SIZES = {

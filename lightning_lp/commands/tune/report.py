@@ -19,8 +19,8 @@ from rich.console import Console
 from rich.table import Table
 
 from lightning_lp.atomic import replacing
+from lightning_lp.commands.tune.study import METRIC, finished_of
 from lightning_lp.escape import cells
-from lightning_lp.tuning_study import METRIC, finished_of
 
 _SHOWN = 5
 _WIDTH = 80

@@ -1,6 +1,6 @@
 """A process of its own: this project's sampler and torch-sparse's on the same links, in turn.
 
-``python -m lightning_lp.benchmark.torch_sparse JSON``. Loading torch-sparse's operators changes what PyG samples with,
+``python -m lightning_lp.commands.benchmark.torch_sparse JSON``. Loading torch-sparse's operators changes what PyG samples with,
 in the whole process.
 """
 
@@ -18,7 +18,7 @@ from torch_geometric.data import HeteroData
 from torch_geometric.loader import LinkNeighborLoader
 from torch_geometric.sampler import EdgeSamplerInput, NegativeSampling, NeighborSampler
 
-from lightning_lp.benchmark.workload import seconds
+from lightning_lp.commands.benchmark.workload import seconds
 from lightning_lp.data.datamodule import MovieLensDataModule
 from lightning_lp.data.schema import RATES, REV_RATES
 from lightning_lp.graph.sampler import LinkNeighborSampler

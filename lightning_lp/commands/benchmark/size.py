@@ -1,6 +1,6 @@
 """A process of its own: one data set from CSV files to lists, so that the peak of memory is its own.
 
-``python -m lightning_lp.benchmark.size JSON``
+``python -m lightning_lp.commands.benchmark.size JSON``
 """
 
 import json
@@ -11,10 +11,10 @@ from typing import Any
 
 from torch import Tensor
 
-from lightning_lp.benchmark.sampler import sampled_per_second
-from lightning_lp.benchmark.stages import stage_seconds
-from lightning_lp.benchmark.workload import make_model, make_trainer, seconds
 from lightning_lp.callbacks.throughput import Throughput
+from lightning_lp.commands.benchmark.sampler import sampled_per_second
+from lightning_lp.commands.benchmark.stages import stage_seconds
+from lightning_lp.commands.benchmark.workload import make_model, make_trainer, seconds
 from lightning_lp.data.datamodule import MovieLensDataModule
 from lightning_lp.evaluation.ranking import dot_products, rank_users, ranking_task
 from lightning_lp.model.encoders.embed import embed_all

@@ -23,11 +23,11 @@ from lightning_lp.checkpointing import signals
 from lightning_lp.commands import cli
 from lightning_lp.commands.cli import main
 from lightning_lp.commands.parser import Parser
+from lightning_lp.commands.tune.report import at, show, with_params, write_report
+from lightning_lp.commands.tune.study import METRIC, best_of, finished_of, opened, prepare, queue_again
 from lightning_lp.errors import UserError
 from lightning_lp.evaluation.direction import VALIDATION
 from lightning_lp.model.settings import check_model
-from lightning_lp.tuning_report import at, show, with_params, write_report
-from lightning_lp.tuning_study import METRIC, best_of, finished_of, opened, prepare, queue_again
 
 SPACE: Mapping[str, BaseDistribution] = {
     # below `model`                    low    high

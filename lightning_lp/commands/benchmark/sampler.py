@@ -7,7 +7,7 @@ from statistics import median
 
 from torch_geometric.data import HeteroData
 
-from lightning_lp.benchmark.workload import Figure, Workload, run_module, seconds
+from lightning_lp.commands.benchmark.workload import Figure, Workload, run_module, seconds
 from lightning_lp.data.schema import RATES, REV_RATES
 from lightning_lp.errors import require
 from lightning_lp.graph.loader import LinkLoader

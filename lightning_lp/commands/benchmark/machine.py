@@ -10,7 +10,7 @@ from typing import Any
 import psutil
 import torch
 
-from lightning_lp.benchmark.workload import Figure, Workload, median_seconds
+from lightning_lp.commands.benchmark.workload import Figure, Workload, median_seconds
 
 _PACKAGES = ("torch", "torch_geometric", "pytorch-lightning", "numba", "numpy")
 _FLOATS, _ROWS, _CHANNELS, _SIDE = 2**26, 2**20, 64, 2048

@@ -9,7 +9,7 @@ from statistics import median
 
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from lightning_lp.benchmark.workload import Child, Figure, Workload, last_json, run_child
+from lightning_lp.commands.benchmark.workload import Child, Figure, Workload, last_json, run_child
 from lightning_lp.errors import UserError
 
 TARGET = 0.9307

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from lightning_lp.benchmark.workload import Figure, Workload, make_model, median_seconds
+from lightning_lp.commands.benchmark.workload import Figure, Workload, make_model, median_seconds
 from lightning_lp.evaluation.ranking import dot_products, judge, rank_users, ranking_task
 from lightning_lp.model.encoders.embed import embed_all
 

@@ -16,7 +16,7 @@ from lightning_lp.commands.parser import Parser
 from lightning_lp.errors import require
 
 if TYPE_CHECKING:
-    from lightning_lp.benchmark.workload import Figure, Workload
+    from lightning_lp.commands.benchmark.workload import Figure, Workload
 
 GROUPS = ("machine", "stages", "sampler", "step", "ranking", "fast", "growth")
 """The groups of figures: each is a module here with a function of its name."""
@@ -37,15 +37,15 @@ def benchmark(config: Path, args: Sequence[str] | None = None) -> None:
 
     import torch  # imports take seconds, a wrong option is told at once
 
-    from lightning_lp.benchmark.machine import describe
     from lightning_lp.checkpointing.results_file import write_results
+    from lightning_lp.commands.benchmark.machine import describe
 
     workload = _workload(options, ["--config", str(config), *flags])
     torch.set_num_threads(workload.threads)
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     figures: list[Figure] = []
     for group in options.groups:
-        measure = getattr(import_module(f"lightning_lp.benchmark.{group}"), group)
+        measure = getattr(import_module(f"lightning_lp.commands.benchmark.{group}"), group)
         found: list[Figure] = []
         with Console(stderr=True).status(f"{group} ...") as status:
             for figure in measure(workload):
@@ -101,8 +101,8 @@ def _parse(args: Sequence[str] | None) -> tuple[Namespace, list[str]]:
 
 def _workload(options: Namespace, flags: list[str]) -> "Workload":
     """Settings and sizes, checked."""
-    from lightning_lp.benchmark.growth import SIZES
-    from lightning_lp.benchmark.workload import Workload
+    from lightning_lp.commands.benchmark.growth import SIZES
+    from lightning_lp.commands.benchmark.workload import Workload
     from lightning_lp.commands.cli import settings_of
     from lightning_lp.data.sources.locate import locate
 

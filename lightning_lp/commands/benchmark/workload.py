@@ -112,7 +112,7 @@ def run_child(command: Sequence[str | Path], threads: int) -> Child:
     Raises:
         UserError: it fails; with the last line that it had to say.
     """
-    launch = [sys.executable, "-m", "lightning_lp.benchmark.launch", sys.executable, *map(str, command)]
+    launch = [sys.executable, "-m", "lightning_lp.commands.benchmark.launch", sys.executable, *map(str, command)]
     environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
     ended = subprocess.run(launch, env=environment, stdout=subprocess.PIPE, text=True, errors="replace", check=False)
     *lines, about = ended.stdout.rstrip().split("\n")
@@ -125,7 +125,7 @@ def run_child(command: Sequence[str | Path], threads: int) -> Child:
 
 def run_module(name: str, argument: Mapping[str, Any], threads: int) -> tuple[dict[str, Any], Child]:
     """Runs a module of this package in a process of its own. Returns the JSON object that is its last line."""
-    child = run_child(["-m", f"lightning_lp.benchmark.{name}", json.dumps(argument)], threads)
+    child = run_child(["-m", f"lightning_lp.commands.benchmark.{name}", json.dumps(argument)], threads)
     return last_json(child), child
 
 

@@ -6,7 +6,7 @@ from statistics import median
 from typing import Any
 from unittest.mock import patch
 
-from lightning_lp.benchmark.workload import Figure, Workload, seconds
+from lightning_lp.commands.benchmark.workload import Figure, Workload, seconds
 from lightning_lp.data import datamodule
 from lightning_lp.data.datamodule import MovieLensDataModule
 

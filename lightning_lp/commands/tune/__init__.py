@@ -1,0 +1,1 @@
+"""The command ``tune``: the search, its study and its report."""
