@@ -7,7 +7,7 @@ from lightning_lp.__main__ import run
 
 def ablate(args: Sequence[str] | None = None) -> None:
     """Runs the study."""
-    from lightning_lp.evaluation.study import ablate
+    from lightning_lp.commands.ablate import ablate
 
     ablate(args)
 

@@ -7,7 +7,7 @@ from lightning_lp.__main__ import run
 
 def compare(args: Sequence[str] | None = None) -> None:
     """Runs the comparison."""
-    from lightning_lp.evaluation.compare import compare
+    from lightning_lp.commands.compare import compare
 
     compare(args)
 

@@ -24,9 +24,9 @@ def new_users(args: Sequence[str] | None = None) -> None:
 
     from lightning_lp.checkpointing.results_file import write_results
     from lightning_lp.commands.cli import main
+    from lightning_lp.commands.new_users import hide_users, judge_new_users, write_without
     from lightning_lp.data.datamodule import MovieLensDataModule
     from lightning_lp.data.tables import read_tables
-    from lightning_lp.evaluation.new_users import hide_users, judge_new_users, write_without
     from lightning_lp.recommend.listing import print_table
 
     data = MovieLensDataModule(options.root, options.dataset)

@@ -15,7 +15,7 @@ def report(args: Sequence[str] | None = None) -> None:
     options = parser.parse_args(args)
 
     from lightning_lp.checkpointing.finding import newest_run
-    from lightning_lp.evaluation.report import write_report
+    from lightning_lp.commands.report import write_report
 
     changes = {"root": options.root, "dataset": None} if options.root else {}
     print(f"written to {write_report(options.run or newest_run(), changes)}")

@@ -17,10 +17,10 @@ from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from lightning_lp.__main__ import run
+from lightning_lp.commands import comparison_report
 from lightning_lp.data.sources.synthetic import write_movielens
 from lightning_lp.errors import UserError
 from lightning_lp.escape import cell, cells, markdown, visible
-from lightning_lp.evaluation import comparison_report
 from tests.journeys import QUIET, best_checkpoint, fit, run_folders, run_script
 
 HOSTILE = [

@@ -9,13 +9,13 @@ import torch
 
 from lightning_lp.__main__ import run
 from lightning_lp.checkpointing.finding import load_run
+from lightning_lp.commands import compare as module
+from lightning_lp.commands.compare import compare
+from lightning_lp.commands.comparison_report import markdown
 from lightning_lp.data.sources.synthetic import write_movielens
 from lightning_lp.errors import UserError
-from lightning_lp.evaluation import compare as module
 from lightning_lp.evaluation.baselines import BASELINES
-from lightning_lp.evaluation.compare import compare
 from lightning_lp.evaluation.comparison import MODEL, Entry
-from lightning_lp.evaluation.comparison_report import markdown
 from tests.journeys import fit, run_folders
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "compare.py"

@@ -7,12 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from lightning_lp.commands.new_users import hide_users, write_without
 from lightning_lp.data.rating_graph import build_graph
 from lightning_lp.data.schema import RATES
 from lightning_lp.data.sources.synthetic import write_movielens
 from lightning_lp.data.tables import read_tables
 from lightning_lp.errors import UserError
-from lightning_lp.evaluation.new_users import hide_users, write_without
 from tests.journeys import QUIET, SMALL
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "new_users.py"

@@ -4,9 +4,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lightning_lp.commands.ablate import LINEAR, VARIANTS, Line, _candidates, _given, _parse
 from lightning_lp.commands.cli import main
 from lightning_lp.data.sources.synthetic import write_movielens
-from lightning_lp.evaluation.study import LINEAR, VARIANTS, Line, _candidates, _given, _parse
 from lightning_lp.model.module import LinkPredictionModule
 from tests.journeys import QUIET, SMALL, run_script
 

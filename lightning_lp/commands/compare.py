@@ -15,11 +15,11 @@ from lightning_lp.checkpointing.event_log import COMPARISON_SUFFIX
 from lightning_lp.checkpointing.finding import load_run, run_folder_of
 from lightning_lp.checkpointing.results_file import RESULTS_FILE
 from lightning_lp.commands.cli import Parser
+from lightning_lp.commands.comparison_report import rich_table, write_report
 from lightning_lp.data.datamodule import MovieLensDataModule
 from lightning_lp.errors import UserError
 from lightning_lp.evaluation.baselines import BASELINES
 from lightning_lp.evaluation.comparison import Comparison, Part
-from lightning_lp.evaluation.comparison_report import rich_table, write_report
 from lightning_lp.evaluation.figures import recall_figure
 
 DEFAULT_OUT = "lightning_logs/comparison"
