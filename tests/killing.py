@@ -28,8 +28,6 @@ from tests.journeys import best_checkpoint, results
 _CONTEXT = multiprocessing.get_context("forkserver")
 _PRELOADED = ["tests.killing", "lightning_lp.commands.cli", "numba"]  # imports take longer than a run
 _CONTEXT.set_forkserver_preload(_PRELOADED)
-    ["tests.killing", "lightning_lp.commands.cli", "numba"]
-)  # imports take longer than a run
 _TIMED = {"train/links_per_s"}
 STOP = "STOP_RANK_AT_HOOK_HOW"
 """Environment of a command in several processes: which of them, at which hook, sends all of them which signal."""

@@ -58,7 +58,7 @@ def write_report(run: Path, changes: Mapping[str, Any] = MappingProxyType({})) -
         raise UserError(f"{run} has no {RESULTS_FILE}: name the folder of a finished run with --run")
     data, module = load_run(run, changes)
     environment = Environment(autoescape=True, undefined=StrictUndefined)
-    template = environment.from_string(files("lightning_lp.evaluation").joinpath("report.html").read_text("utf-8"))
+    template = environment.from_string(files("lightning_lp.commands").joinpath("report.html").read_text("utf-8"))
     page = visible(template.render(_content(run, module, data)), keep="\n")
     path = run / REPORT_FILE
     with replacing(path) as partial_path:

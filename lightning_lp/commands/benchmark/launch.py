@@ -1,7 +1,7 @@
 """Runs a program and prints as a last line how long it took and the most memory that it had, as JSON.
 
-``python -m lightning_lp.commands.benchmark.launch PROGRAM ...``. Needs the standard library alone: where a large process starts
-another, Linux counts the memory of the large one as the other's peak.
+``python -m lightning_lp.commands.benchmark.launch PROGRAM ...``. Needs the standard library alone: where a large
+process starts another, Linux counts the memory of the large one as the other's peak.
 """
 
 import json

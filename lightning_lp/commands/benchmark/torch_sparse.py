@@ -1,7 +1,7 @@
 """A process of its own: this project's sampler and torch-sparse's on the same links, in turn.
 
-``python -m lightning_lp.commands.benchmark.torch_sparse JSON``. Loading torch-sparse's operators changes what PyG samples with,
-in the whole process.
+``python -m lightning_lp.commands.benchmark.torch_sparse JSON``. Loading torch-sparse's operators changes what PyG
+samples with, in the whole process.
 """
 
 import json
