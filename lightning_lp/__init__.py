@@ -11,7 +11,11 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = ["LinkPredictionModule", "MovieLensDataModule", "Recommender"]
 
-_WHERE = {"LinkPredictionModule": "model.module", "MovieLensDataModule": "data.datamodule", "Recommender": "recommend"}
+_WHERE = {
+    "LinkPredictionModule": "model.module",
+    "MovieLensDataModule": "data.datamodule",
+    "Recommender": "recommend.recommender",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -12,7 +12,7 @@ from lightning_lp.commands import packages, streams
 from lightning_lp.errors import TRACEBACK, UserError
 from lightning_lp.escape import visible
 
-_OTHERS = {"recommend": "commands", "export": "commands", "doctor": "doctor"}
+_OTHERS = {"recommend": "commands.recommend", "export": "commands.export", "doctor": "commands.doctor"}
 """Commands that are not the Trainer's, and the modules with their functions."""
 
 _HELP = """\
@@ -57,7 +57,7 @@ def _command(args: Sequence[str] | None) -> tuple[Callable[[Sequence[str] | None
     if given[:1] in (["-h"], ["--help"]):
         print(_HELP)  # what Lightning prints takes seconds, and lacks half of the commands
         sys.exit()
-    return load("cli").main, args
+    return load("commands.cli").main, args
 
 
 def load(name: str) -> Any:

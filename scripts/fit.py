@@ -11,7 +11,9 @@ DEFAULTS = Path(__file__).parent / "configs" / "default.yaml"
 
 def fit(args: Sequence[str] | None = None) -> None:
     """Runs ``fit`` with ``configs/default.yaml``, changed by the flags given, and ``test`` after it."""
-    load("cli").main(["fit", "--config", str(DEFAULTS), *(sys.argv[1:] if args is None else args)], then_test=True)
+    load("commands.cli").main(
+        ["fit", "--config", str(DEFAULTS), *(sys.argv[1:] if args is None else args)], then_test=True
+    )
 
 
 if __name__ == "__main__":

@@ -7,12 +7,16 @@ os.environ["JSONARGPARSE_DEPRECATION_WARNINGS"] = "off"  # of a call in pytorch_
 
 import pytest
 import torch
+from hypothesis import settings
 from matplotlib.figure import Figure
 
 from lightning_lp.data.sources.synthetic import write_movielens
 from tests.odd_inputs import write_odd_inputs
 
 torch.set_num_threads(1)
+settings.register_profile("always", deadline=None, derandomize=True)  # the same examples on a busy machine, too
+settings.register_profile("search", deadline=None)  # others each time: pytest --hypothesis-profile search
+settings.load_profile("always")
 
 SHARED = Path(os.environ.get("LIGHTNING_LP_SHARED", Path(__file__).parents[2] / "shared"))
 MOVIELENS = SHARED / "data" / "ml-latest-small"

@@ -9,8 +9,8 @@ from lightning_lp.data.datamodule import MovieLensDataModule
 from lightning_lp.data.schema import MOVIE, RATES, REV_RATES, USER
 from lightning_lp.data.sources.synthetic import write_movielens
 from lightning_lp.graph.loader import LinkLoader, link_loader
-from tests.data.test_sampler import assert_equal
-from tests.data.test_sampler import batches as dictionaries
+from tests.graph.test_sampler import assert_equal
+from tests.graph.test_sampler import batches as dictionaries
 from tests.graphs import make_graph, random_links
 
 BATCHES = 8

@@ -7,7 +7,7 @@ from torch_geometric.nn import SAGEConv, to_hetero
 from lightning_lp.data.schema import METADATA, MOVIE, RATES, REV_RATES, USER
 from lightning_lp.model.classifier import DotProductClassifier
 from lightning_lp.model.encoders.sage import HeteroEncoder
-from tests.data.test_sampler import make_loader
+from tests.graph.test_sampler import make_loader
 from tests.graphs import make_graph, random_links
 
 

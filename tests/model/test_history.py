@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from lightning_lp.data.schema import MOVIE, RATES, REV_RATES, USER
 from lightning_lp.model.encoders.history import HistoryEncoder
 from lightning_lp.model.encoders.spectral import feature_rows, scored, spectral_embeddings
-from tests.data.test_sampler import make_loader
+from tests.graph.test_sampler import make_loader
 from tests.graphs import graphs, make_graph, random_links
 
 

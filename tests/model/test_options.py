@@ -7,7 +7,7 @@ from lightning_lp.data.schema import MOVIE, RATES, REV_RATES, USER
 from lightning_lp.errors import UserError
 from lightning_lp.model.module import LinkPredictionModule
 from lightning_lp.model.schedule import warm_cosine
-from tests.data.test_sampler import make_loader
+from tests.graph.test_sampler import make_loader
 from tests.graphs import make_graph, random_links, sage_module, train_alone
 
 

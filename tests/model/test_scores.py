@@ -7,7 +7,7 @@ from lightning_lp.data.schema import MOVIE, RATES, REV_RATES, USER
 from lightning_lp.model.classifier import DotProductClassifier
 from lightning_lp.model.module import LinkPredictionModule
 from lightning_lp.model.scores import BatchScores, batch_candidates, catalogue_candidates
-from tests.data.test_sampler import make_loader
+from tests.graph.test_sampler import make_loader
 from tests.graphs import make_graph, random_links, sage_module, train_alone
 
 CLASSIFIER = DotProductClassifier()

@@ -14,7 +14,7 @@ from lightning_lp.errors import UserError
 
 TARGET = 0.9307
 """Validation AUROC of the tutorial's notebook after its five epochs."""
-_FIT = Path(__file__).parents[2] / "scripts" / "fit.py"
+_FIT = Path(__file__).parents[3] / "scripts" / "fit.py"
 
 
 def fast(workload: Workload) -> Iterator[Figure]:
