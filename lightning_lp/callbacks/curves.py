@@ -9,11 +9,13 @@ from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor
-from torchmetrics import MetricCollection
 from torchmetrics.classification import BinaryAUROC
 from torchmetrics.functional.classification import binary_precision_recall_curve, binary_roc
 from torchmetrics.utilities import dim_zero_cat
 
+from lightning_lp.data.datamodule import data_of
+from lightning_lp.data.schema import RATES
+from lightning_lp.evaluation.scoring import score_labels, scorer_of
 from lightning_lp.model.metrics import has_both
 from lightning_lp.model.module import LinkPredictionModule
 
@@ -27,28 +29,23 @@ class Curves(Callback):
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Draws the curves of validation; after a fit, those of its best checkpoint are there already."""
-        is_drawn = _follows_fit(trainer) or trainer.sanity_checking
-        if isinstance(pl_module, LinkPredictionModule) and not is_drawn:
-            _draw(trainer, "val", pl_module.val_metrics)
+        if not _follows_fit(trainer) and not trainer.sanity_checking:
+            _draw(trainer, "val", pl_module)
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Draws the curves of test."""
-        if isinstance(pl_module, LinkPredictionModule):
-            _draw(trainer, "test", pl_module.test_metrics, with_figures=not _follows_fit(trainer))
+        _draw(trainer, "test", pl_module, with_figures=not _follows_fit(trainer))
 
 
 def _follows_fit(trainer: pl.Trainer) -> bool:
     return trainer.state.fn != TrainerFn.FITTING and trainer.global_step > 0
 
 
-def _draw(trainer: pl.Trainer, stage: str, metrics: MetricCollection, with_figures: bool = True) -> None:
+def _draw(trainer: pl.Trainer, stage: str, pl_module: pl.LightningModule, with_figures: bool = True) -> None:
     loggers = [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
-    if not loggers:
+    if not loggers or (found := _scores(trainer, stage, pl_module)) is None:
         return
-    auroc = metrics["auroc"]
-    assert isinstance(auroc, BinaryAUROC)
-    with auroc.sync_context():  # gathers the scores of all processes: every process takes part
-        probability, label = _all(auroc.preds), _all(auroc.target)
+    probability, label = found
     # Of one class alone, or of scores that are no numbers, there is no curve.
     if not trainer.is_global_zero or not has_both(label) or not probability.isfinite().all():
         return
@@ -60,6 +57,21 @@ def _draw(trainer: pl.Trainer, stage: str, metrics: MetricCollection, with_figur
             writer.add_figure(f"{stage}/curves", curves_figure(probability, label), step)
             writer.add_histogram(f"{stage}/score_of_links", probability[label == 1], step)
             writer.add_histogram(f"{stage}/score_of_non_links", probability[label == 0], step)
+
+
+def _scores(trainer: pl.Trainer, stage: str, pl_module: pl.LightningModule) -> tuple[Tensor, Tensor] | None:
+    """Probabilities and labels of a part, [num_labels] each: of our module those of its metrics, or computed anew."""
+    if isinstance(pl_module, LinkPredictionModule):
+        auroc = (pl_module.val_metrics if stage == "val" else pl_module.test_metrics)["auroc"]
+        assert isinstance(auroc, BinaryAUROC)
+        with auroc.sync_context():  # gathers the scores of all processes: every process takes part
+            return _all(auroc.preds), _all(auroc.target)
+    data = data_of(trainer)
+    graph = data.split.held_out.get(stage) if data else None
+    score_users = scorer_of(pl_module, graph) if graph is not None else None
+    if graph is None or score_users is None:
+        return None
+    return score_labels(graph, score_users).sigmoid(), graph[RATES].edge_label.long()
 
 
 def _all(state: Any) -> Tensor:

@@ -7,8 +7,8 @@ from torch_geometric.data import HeteroData
 
 from lightning_lp.data.datamodule import MovieLensDataModule, data_of
 from lightning_lp.errors import UserError
-from lightning_lp.evaluation.ranking import dot_products, means, rank_users, ranking_task
-from lightning_lp.model.module import LinkPredictionModule
+from lightning_lp.evaluation.ranking import means, rank_users, ranking_task
+from lightning_lp.evaluation.scoring import scorer_of
 
 
 class RankingMetrics(Callback):
@@ -61,10 +61,10 @@ class RankingMetrics(Callback):
         stage: str,
         graph: HeteroData,
     ) -> None:
-        if not isinstance(pl_module, LinkPredictionModule):
+        score_users = scorer_of(pl_module, graph)
+        if score_users is None:
             return
         task = ranking_task(graph, data.graph.below_min_rating, self.max_users)
-        score_users = dot_products(*pl_module.embeddings(stage))
         ranking = rank_users(task, score_users, trainer.global_rank, trainer.world_size)
         # Every process knows a part of the sums; the means are then the same in all of them.
         totals = {

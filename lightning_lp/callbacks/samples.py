@@ -11,8 +11,8 @@ from lightning_lp.data.datamodule import MovieLensDataModule, data_of
 from lightning_lp.data.rating_graph import RatingGraph, genre_names
 from lightning_lp.data.schema import NO_GENRES, RATES
 from lightning_lp.escape import markdown, visible
-from lightning_lp.evaluation.ranking import RankingTask, ranking_task, top_k
-from lightning_lp.model.module import LinkPredictionModule
+from lightning_lp.evaluation.ranking import RankingTask, ScoreUsers, ranking_task, top_k
+from lightning_lp.evaluation.scoring import EmbedsAll, scorer_of
 
 _MAX_PROJECTED = 10_000
 
@@ -36,26 +36,28 @@ class Samples(Callback):
         loggers = [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
         if trainer.sanity_checking or data is None or not loggers or not trainer.is_global_zero:
             return
-        if not isinstance(pl_module, LinkPredictionModule):
+        graph = data.split.part("val")
+        score_users = scorer_of(pl_module, graph)
+        if score_users is None:
             return
-        z_user, z_movie = (z.cpu() for z in pl_module.embeddings("val"))
         for logger in loggers:
             if trainer.state.fn == TrainerFn.FITTING:
-                text = sample_text(data, z_user, z_movie, self.k)
+                text = sample_text(data, score_users, self.k)
                 logger.experiment.add_text("val/recommendations", text, trainer.global_step)
-            elif trainer.global_step > 0:
+            elif trainer.global_step > 0 and isinstance(pl_module, EmbedsAll):
+                z_movie = pl_module.embed_all(graph)[1].cpu()
                 chosen, labels = projected_movies(data.graph)
                 header = ["title", "main genre"]
                 logger.experiment.add_embedding(z_movie[chosen], labels, tag="movies", metadata_header=header)
 
 
-def sample_text(data: MovieLensDataModule, z_user: Tensor, z_movie: Tensor, k: int = 5) -> str:
+def sample_text(data: MovieLensDataModule, score_users: ScoreUsers, k: int = 5) -> str:
     """Histories and recommendations of three users as Markdown; held-out movies that were found are bold."""
     task, graph = ranking_task(data.split.val, data.graph.below_min_rating), data.graph
     parts = []
     for position in sample_positions(task):
         user = int(task.users[position])
-        scores = z_user[[user]] @ z_movie.t()
+        scores = score_users(torch.tensor([user])).cpu()
         seen, held_out = (pairs[1, pairs[0] == position] for pairs in (task.seen, task.held_out))
         listed = top_k(scores, torch.stack([torch.zeros_like(seen), seen]), k)[0]
         rows = [

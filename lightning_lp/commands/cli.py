@@ -15,7 +15,7 @@ from typing import Any, NoReturn, cast, get_args
 
 import pytorch_lightning as pl
 import yaml
-from jsonargparse import Namespace
+from jsonargparse import Namespace, get_loader, set_loader
 from pytorch_lightning.callbacks import BatchSizeFinder, Callback, LearningRateFinder
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 from pytorch_lightning.loggers import Logger, TensorBoardLogger
@@ -39,10 +39,12 @@ from lightning_lp.checkpointing.files import DurableCheckpointIO, read_checkpoin
 from lightning_lp.checkpointing.places import checkpoint_folder, run_of
 from lightning_lp.commands.making import Maker
 from lightning_lp.commands.mistakes import check_config, explain
+from lightning_lp.commands.spelling import fixed_options, spelled_flags, spelled_settings
 from lightning_lp.data.datamodule import MovieLensDataModule
 from lightning_lp.data.schema import RATES
 from lightning_lp.errors import UserError
 from lightning_lp.escape import visible
+from lightning_lp.model.encoders.registry import DEFAULT, ENCODERS
 from lightning_lp.model.module import LinkPredictionModule
 from lightning_lp.plain import readable
 
@@ -55,11 +57,16 @@ COMMANDS = ("fit", "validate", "test", "predict")
 """The Trainer's methods that are offered."""
 
 
+_YAML = "lightning_lp"
+set_loader(_YAML, lambda text: spelled_settings(get_loader("yaml")(text)), (yaml.YAMLError,))
+
+
 class Parser(LightningArgumentParser):
     """Answers a wrong option with one sentence and the nearest right name, not with all names there are."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, allow_abbrev=False, **kwargs)  # a part of --resume would be a run from the start
+        # Without abbreviations: a part of --resume would be a run from the start.
+        super().__init__(*args, allow_abbrev=False, **{"parser_mode": _YAML, **kwargs})
         self.linked: dict[str, str] = {}
 
     def link_arguments(self, source: Any, target: str, *args: Any, **kwargs: Any) -> None:
@@ -106,10 +113,10 @@ class LinkPredictionCLI(LightningCLI):
                 "checkpoint.filename": "{epoch}-{step}",
                 "early_stopping.monitor": MONITOR,
                 "early_stopping.patience": 4,
+                "model.encoder": {"class_path": ENCODERS[DEFAULT]},
             }
         )
         parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
-        parser.link_arguments("data.num_neighbors", "model.num_layers", compute_fn=len)
         for size in ("num_users", "num_movies", "num_features", "num_terms", "max_terms"):
             parser.link_arguments(f"data.{size}", f"model.{size}", apply_on="instantiate")
 
@@ -290,8 +297,8 @@ def _check_checkpoint(path: str, args: list[str], command: str) -> None:
             f"{path} holds weights alone (--checkpoint.save_weights_only true), and no training can go on without "
             "the state of its optimiser: train anew"
         )
-    fixed = checkpoint["hyper_parameters"]
-    for name, value in re.findall(r"--model\.(\w+)[= ](\S+)", " ".join(args)):
+    fixed = fixed_options(checkpoint["hyper_parameters"])
+    for name, value in re.findall(r"--model\.([\w.]+)[= ](\S+)", " ".join(args)):
         if name in fixed and yaml.safe_load(value) != fixed[name]:
             raise UserError(
                 f"--model.{name} {value}: {path} was trained with {fixed[name]}, which cannot be changed now: "
@@ -321,7 +328,7 @@ def main(args: Sequence[str] | None = None, *, then_test: bool = False) -> LinkP
     ):
         warnings.filterwarnings("ignore", message=expected)
     logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(_is_no_advertisement)
-    given = resume.resolved(sys.argv[1:] if args is None else args)
+    given = spelled_flags(resume.resolved(sys.argv[1:] if args is None else args))
     with signals.exiting():
         return _run(given, then_test)
 

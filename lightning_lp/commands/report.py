@@ -29,7 +29,6 @@ from lightning_lp.evaluation.baselines import BASELINES, feature_matrix, link_ma
 from lightning_lp.evaluation.breakdown import by_movie_popularity, by_user_activity
 from lightning_lp.evaluation.figures import breakdown_figure, learning_figure, recall_figure
 from lightning_lp.evaluation.ranking import Ranking, RankingTask, dot_products, rank_users, ranking_task
-from lightning_lp.model.encoders.embed import embed_all
 from lightning_lp.model.module import LinkPredictionModule
 
 REPORT_FILE = "report.html"
@@ -67,7 +66,7 @@ def write_report(run: Path, changes: Mapping[str, Any] = MappingProxyType({})) -
 
 
 def _content(run: Path, module: LinkPredictionModule, data: MovieLensDataModule) -> dict[str, Any]:
-    z_user, z_movie = embed_all(module.encoder, data.split.part("val"))
+    z_user, z_movie = module.encoder.embed_all(data.split.part("val"))
     task = ranking_task(data.split.val, data.graph.below_min_rating)
     rankings = {"this run": rank_users(task, dot_products(z_user, z_movie)), **_baseline_rankings(data, task)}
     num_raters = torch.bincount(data.split.val[RATES].edge_index[1], minlength=data.num_movies)

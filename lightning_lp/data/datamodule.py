@@ -13,7 +13,9 @@ import torch
 from pytorch_lightning.trainer.states import TrainerFn
 from torch_geometric.data import HeteroData
 from torch_geometric.sampler import NegativeSampling
+from torch_geometric.typing import EdgeType
 
+from lightning_lp.data.handover import EMBEDDED, Handover, Reads, ReadsGraph
 from lightning_lp.data.rating_graph import RatingGraph, build_graph
 from lightning_lp.data.schema import MOVIE, RATES, REV_RATES, Columns, Reading, UnknownMovies
 from lightning_lp.data.settings import check_settings
@@ -67,7 +69,7 @@ class MovieLensDataModule(pl.LightningDataModule):
         neg_sampling_ratio: negatives per link in training, drawn anew for each batch.
         eval_neg_sampling_ratio: non-links per link among the validation and test labels.
         exact_negatives: never draw a training link as a negative. ``false`` draws any pair, as the tutorial does.
-        num_neighbors: neighbours sampled per node in each hop; -1 takes all.
+        num_neighbors: neighbours sampled per node in each hop; -1 takes all. Default: what the model's encoder wants.
         num_raters: of those, how many users are sampled per movie, where that is to differ; [0]: none.
         eval_num_neighbors: ``num_neighbors`` in evaluation. Default: all; ``LinkPredictionModule`` then embeds all
             nodes once for a validation or test, and its batches carry no messages.
@@ -107,8 +109,8 @@ class MovieLensDataModule(pl.LightningDataModule):
         neg_sampling_ratio: float = 2.0,
         eval_neg_sampling_ratio: float = 2.0,
         exact_negatives: bool = True,
-        num_neighbors: list[int] = [-1],  # noqa: B006 (read only; a tuple would be one more type to parse)
-        num_raters: list[int] | None = [0],  # noqa: B006
+        num_neighbors: list[int] | None = None,
+        num_raters: list[int] | None = None,
         eval_num_neighbors: list[int] | None = None,
         batch_size: int = 8192,
         eval_batch_size: int = 8192,
@@ -183,6 +185,9 @@ class MovieLensDataModule(pl.LightningDataModule):
             self.pairs = read_pairs(self.hparams["predict_file"], self.columns, self.graph.users, self.graph.movies)
         if self.trainer is not None and self.trainer.world_size > 1:
             self._check_ranks(self.trainer)
+        self._fan_out()  # refused before a training begins
+        if (module := self._module) is not None:
+            module.take_over(Handover(self.split, self.hparams["eval_neg_sampling_ratio"], self.load_state_dict))
 
     @property
     def num_users(self) -> int:
@@ -232,7 +237,7 @@ class MovieLensDataModule(pl.LightningDataModule):
         avoided = self.split.train_links if hparams["exact_negatives"] else self.split.train_links[:, :0]
         return self._loader(
             self.split.train,
-            hparams["num_neighbors"],
+            self._fan_out(),
             batch_size=self._train_batch_size(),
             degree=torch.bincount(self.split.train_links[0], minlength=self.num_users),
             positives=avoided,
@@ -252,10 +257,40 @@ class MovieLensDataModule(pl.LightningDataModule):
         return self.trainer.world_size if self.trainer else 1
 
     @property
-    def embeds_once(self) -> bool:
-        """Whether evaluation takes all neighbours and the Trainer's model can embed all nodes once, for every label."""
+    def _module(self) -> ReadsGraph | None:
+        """The Trainer's model, if it says what it reads."""
         module = self.trainer.lightning_module if self.trainer else None
-        return self.hparams["eval_num_neighbors"] is None and getattr(module, "embeds_all_nodes", None) is True
+        return module if isinstance(module, ReadsGraph) else None
+
+    @property
+    def reads(self) -> Reads:
+        """What the model reads; of one that does not say, a user's movies and no more."""
+        return self._module.reads if self._module else Reads(edge_types=(RATES, REV_RATES))
+
+    def _fan_out(self, *, is_training: bool = True) -> dict[EdgeType, list[int]]:
+        """Neighbours to sample per node in each hop: as the settings say, else as the model wishes; in evaluation all.
+
+        Raises:
+            UserError: the settings ask for another number of hops than the model reads.
+        """
+        reads, hparams = self.reads, self.hparams
+        wished = reads.num_neighbors or {RATES: [0], REV_RATES: [-1]}
+        hops = max(map(len, wished.values()))
+        for name in ("num_neighbors", "num_raters", "eval_num_neighbors"):
+            given = hparams[name]
+            if given is not None and reads.num_neighbors is not None and len(given) != hops:
+                raise UserError(
+                    f"--data.{name} {given} is for {len(given)} hops, and the encoder reads {hops}: leave it out, or "
+                    "give the encoder as many layers (--model.encoder.num_layers, if it has that option)"
+                )
+        given = hparams["num_neighbors"]
+        if not is_training:
+            hops = len(given) if given is not None else hops
+            wanted = hparams["eval_num_neighbors"] or [-1] * hops
+            wished, given = {key: wanted if any(n) else n for key, n in wished.items()}, given and wanted
+        if given is not None:
+            wished = {key: given if key in reads.edge_types else [0] * len(given) for key in wished}
+        return wished | ({RATES: hparams["num_raters"]} if hparams["num_raters"] is not None else {})
 
     def val_dataloader(self) -> LinkLoader | list[LinkLoader]:
         """Validation links and non-links; messages are the training links. Nothing where ``num_val`` is 0."""
@@ -275,7 +310,10 @@ class MovieLensDataModule(pl.LightningDataModule):
         if part not in self.split.held_out and (self.trainer is None or self.trainer.state.fn != asked_by):
             return []  # a fit without this part
         graph = self.split.part(part)
-        return self._eval_loader(without_messages(graph) if self.embeds_once else graph)
+        if self.reads.all_nodes and self.hparams["eval_num_neighbors"] is None:
+            graph = without_messages(graph)
+            graph[EMBEDDED] = part
+        return self._eval_loader(graph)
 
     def _eval_loader(self, graph: HeteroData) -> LinkLoader:
         num_labels = int(graph[RATES].edge_label_index.size(1))
@@ -286,14 +324,13 @@ class MovieLensDataModule(pl.LightningDataModule):
             )
         # Lightning waits for ever for a process without a batch.
         batch_size = min(self.hparams["eval_batch_size"], num_labels // self._world_size)
-        num_neighbors = self.hparams["eval_num_neighbors"] or [-1] * len(self.hparams["num_neighbors"])
-        return self._loader(graph, num_neighbors, batch_size=batch_size)
+        return self._loader(graph, self._fan_out(is_training=False), batch_size=batch_size)
 
-    def _loader(self, graph: HeteroData, num_neighbors: list[int], **options: Any) -> LinkLoader:
+    def _loader(self, graph: HeteroData, num_neighbors: dict[EdgeType, list[int]], **options: Any) -> LinkLoader:
         hparams = self.hparams
         return link_loader(
             graph,
-            {RATES: hparams["num_raters"] or num_neighbors, REV_RATES: num_neighbors},
+            num_neighbors,
             exclude_seed_links=hparams["exclude_seed_links"],
             seed=hparams["seed"],
             num_workers=hparams["num_workers"],

@@ -31,16 +31,21 @@ def check_settings(hparams: Mapping[str, Any]) -> None:
     check(0 <= hparams["disjoint_train_ratio"] < 1, "disjoint_train_ratio", "0 or more, and less than 1")
     hops = hparams["num_neighbors"]
     check(
-        len(hops) > 0 and all(n == -1 or 0 < n < _MAX_COUNT for n in hops),
+        hops is None or (len(hops) > 0 and all(n == -1 or 0 < n < _MAX_COUNT for n in hops)),
         "num_neighbors",
         "a list of -1 or more than 0",
     )
     for name, least in (("eval_num_neighbors", 1), ("num_raters", 0)):
         given = hparams[name]
         check(
-            given is None or (len(given) == len(hops) and all(n == -1 or least <= n < _MAX_COUNT for n in given)),
+            given is None or (len(given) > 0 and all(n == -1 or least <= n < _MAX_COUNT for n in given)),
             name,
-            f"a list of {len(hops)} numbers, as many as num_neighbors has, -1 or at least {least},",
+            f"a list of -1 or at least {least}",
+        )
+        check(
+            given is None or hops is None or len(given) == len(hops),
+            name,
+            f"a list of {len(hops or [])} numbers, as many as num_neighbors has,",
         )
     _check_names(hparams, check)
     if hparams["disjoint_train_ratio"] == 0 and not hparams["exclude_seed_links"]:

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 import psutil
-import torch
 from scipy.sparse import csr_matrix
 from torch_geometric.data import HeteroData
 
@@ -15,8 +14,8 @@ from lightning_lp.data.schema import RATES
 from lightning_lp.evaluation.baselines import Baseline, Candidate, feature_matrix, link_matrix
 from lightning_lp.evaluation.breakdown import recall_curve
 from lightning_lp.evaluation.ranking import Ranking, ScoreUsers, dot_products, rank_users, ranking_task
+from lightning_lp.evaluation.scoring import score_labels
 from lightning_lp.evaluation.significance import PairedTest, auroc, bootstrap_interval, paired_tests
-from lightning_lp.model.encoders.embed import embed_all
 from lightning_lp.model.module import LinkPredictionModule
 
 Part = Literal["validation", "test"]
@@ -91,7 +90,7 @@ class Comparison:
     def add_model(self, module: LinkPredictionModule, fit_s: float | None = None) -> Entry:
         """Judges a trained model, with the part's history as its messages."""
         hparams = {name: value for name, value in module.hparams.items() if not name.startswith("_")}
-        score_users = dot_products(*embed_all(module.encoder, self._graph))
+        score_users = dot_products(*module.encoder.embed_all(self._graph))
         return self._judge(Entry(MODEL, parameters=hparams, fit_s=fit_s), score_users)
 
     def add_baseline(
@@ -150,23 +149,10 @@ class Comparison:
         return self._rankings[name]
 
 
-def label_auroc(graph: HeteroData, score_users: ScoreUsers, chunk: int = 256) -> float:
-    """AUROC over the labels of a part, by the very scores that rank.
-
-    Args:
-        graph: ``split.val`` or ``split.test``.
-        score_users: the model.
-        chunk: users scored at once.
-    """
-    order = graph[RATES].edge_label_index[0].argsort(stable=True)
-    user, movie = graph[RATES].edge_label_index[:, order]
-    users, row = user.unique_consecutive(return_inverse=True)
-    scores = []
-    for start in range(0, users.numel(), chunk):
-        first, last = torch.searchsorted(row, torch.tensor([start, start + chunk])).tolist()
-        chunk_scores = score_users(users[start : start + chunk]).cpu()
-        scores.append(chunk_scores[row[first:last] - start, movie[first:last]])
-    return auroc(torch.cat(scores).double().numpy(), graph[RATES].edge_label[order].numpy() > 0)
+def label_auroc(graph: HeteroData, score_users: ScoreUsers) -> float:
+    """AUROC over the labels of a part, by the very scores that rank."""
+    scores = score_labels(graph, score_users)
+    return auroc(scores.double().numpy(), graph[RATES].edge_label.numpy() > 0)
 
 
 def _scorer(baseline: Baseline, history: csr_matrix) -> ScoreUsers:

@@ -1,6 +1,8 @@
 """The LightningModule: loss, metrics and optimiser around the encoder and the classifier."""
 
 import math
+from collections.abc import Mapping
+from inspect import signature
 from typing import Any, Literal, cast
 
 import pytorch_lightning as pl
@@ -9,16 +11,16 @@ import torch.nn.functional as F
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch_geometric.data import HeteroData
-from torch_geometric.typing import NodeType
 from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import BinaryCalibrationError
 
+from lightning_lp.data.handover import EMBEDDED, Handover, Reads
 from lightning_lp.data.schema import MOVIE, RATES, USER
+from lightning_lp.data.state import DATA_STATE
 from lightning_lp.errors import UserError
 from lightning_lp.model.classifier import DotProductClassifier
-from lightning_lp.model.encoders.embed import embed_all
-from lightning_lp.model.encoders.history import HistoryEncoder
-from lightning_lp.model.encoders.sage import HeteroEncoder
+from lightning_lp.model.encoders.base import Encoder, Sizes
+from lightning_lp.model.encoders.registry import DEFAULT, encoder_class, make_encoder, short_name, spec_of
 from lightning_lp.model.losses import LOSSES
 from lightning_lp.model.metrics import Auroc, AveragePrecision
 from lightning_lp.model.schedule import WarmCosine
@@ -26,9 +28,14 @@ from lightning_lp.model.scores import BatchScores
 from lightning_lp.model.settings import check_model
 from lightning_lp.plain import make_plain
 
+OLD_OPTIONS = frozenset(
+    ("num_layers", "hidden_channels", "dropout", "spectral_channels", "spectral_weight", "spectral_l2", "temperature")
+)
+"""Of encoders, which were the module's before 0.2."""
+
 
 class LinkPredictionModule(pl.LightningModule):
-    """Predicts links of users and movies: embeddings, heterogeneous GraphSAGE, dot product.
+    """Predicts links of users and movies: an encoder, and the dot product of two vectors as the logit of a link.
 
     Logs ``train/loss``, each part of it, ``train/lr`` and, over all labels of a split, ``val/loss`` (binary cross
     entropy), ``val/auroc``, ``val/average_precision`` and ``val/calibration_error`` (``test/...`` likewise).
@@ -37,27 +44,21 @@ class LinkPredictionModule(pl.LightningModule):
         num_users: number of user nodes. The command line takes it from the data.
         num_movies: number of movie nodes. From the data, too.
         num_features: number of genres. From the data, too.
-        num_terms: number of terms of titles, which only the encoder ``history`` reads. From the data, too.
+        num_terms: number of terms of titles. From the data, too.
         max_terms: the most terms of one title. From the data, too.
-        num_layers: number of GraphSAGE layers. The command line takes the number of hops sampled.
-        encoder: ``history`` (the default: a user is its movies) or ``sage`` (the tutorial's: an embedding for
-            each user and movie, and GraphSAGE in both directions).
+        encoder: what embeds users and movies, with its own options: ``history`` (the default: a user is its movies),
+            ``sage`` (the tutorial's: an embedding for each user and movie, and GraphSAGE in both directions),
+            ``lightgcn``, ``hgt``, or the dotted path of your own. In Python an :class:`Encoder`, such a name, or a
+            dictionary with ``class_path`` and ``init_args``.
         losses: weight of each loss in the sum that is minimised: ``bce``, ``softmax``, ``bpr``.
-        hidden_channels: width of embeddings and layers.
-        dropout: of the encoder ``history``: share of the channels of a history that are dropped in training.
-        spectral_channels: of ``history``: width of the linear part; 0: none.
-        spectral_weight: of ``history``: weight of the linear part.
-        spectral_l2: of ``history``: penalty of the linear part.
-        temperature: of ``history``: what scores are divided by in evaluation.
         user_exponent: losses of ranking weigh a link by its user's number of ratings to the power of minus this: at 0
             all links count the same, at 1 all users.
         lr: Adam's learning rate.
         lr_schedule: ``constant``, or ``cosine``: down to 0 over the whole training, after 10 steps of warm-up.
         weight_decay: Adam's L2 penalty.
+        old_options: options of the encoder, as they were given before 0.2: ``hidden_channels``, ``num_layers`` and so
+            on. Checkpoints of that time have them; they go to the encoder.
     """
-
-    embeds_all_nodes = True
-    """Tells the data module that evaluation embeds all nodes once: its batches then carry labels alone."""
 
     def __init__(
         self,
@@ -66,45 +67,28 @@ class LinkPredictionModule(pl.LightningModule):
         num_features: int,
         num_terms: int = 0,
         max_terms: int = 1,
-        num_layers: int = 1,
-        encoder: Literal["history", "sage"] = "history",
+        encoder: Encoder | None = None,
         losses: dict[str, float] = {"softmax": 1.0, "bce": 1.0},  # noqa: B006 (read only)
-        hidden_channels: int = 96,
-        dropout: float = 0.0,
-        spectral_channels: int = 768,
-        spectral_weight: float = 10.0,
-        spectral_l2: float = 150.0,
-        temperature: float = 1.5,
         user_exponent: float = 0.5,
         lr: float = 1e-3,
         lr_schedule: Literal["constant", "cosine"] = "cosine",
         weight_decay: float = 2e-3,
+        **old_options: Any,
     ) -> None:
         super().__init__()
-        self.save_hyperparameters(logger=False)
+        made = make_encoder(with_old_options(encoder, old_options))
+        self.save_hyperparameters(ignore=["encoder", *old_options], logger=False)
+        self.hparams["encoder"] = spec_of(made)
         make_plain(self.hparams)
         check_model(self.hparams)
-        self.encoder: HeteroEncoder | HistoryEncoder
-        if encoder == "sage":
-            self.encoder = HeteroEncoder(num_users, num_movies, num_features, hidden_channels, num_layers)
-        else:
-            self.encoder = HistoryEncoder(
-                num_movies,
-                num_features,
-                num_terms,
-                max_terms,
-                hidden_channels,
-                dropout=dropout,
-                spectral_channels=spectral_channels,
-                spectral_weight=spectral_weight,
-                spectral_l2=spectral_l2,
-                temperature=temperature,
-            )
-            for parameter in (self.encoder.activity, self.encoder.constant):
-                parameter.requires_grad_("bce" in losses)  # nothing else depends on them: DDP would wait for gradients
+        self.encoder = made
+        self.encoder.build(Sizes(num_users, num_movies, num_features, num_terms, max_terms))
+        for parameter in self.encoder.calibration():
+            parameter.requires_grad_("bce" in losses)  # nothing else depends on them: DDP would wait for gradients
         self.classifier = DotProductClassifier()
         self._lr = lr  # the base rate that the schedule has
-        self._embeddings: tuple[Tensor, Tensor] | None = None
+        self._handover: Handover | None = None
+        self._embedded: dict[int, tuple[Tensor, Tensor]] | None = None  # by graph, in an evaluation
         metrics = MetricCollection(
             {
                 "auroc": Auroc(),
@@ -116,28 +100,49 @@ class LinkPredictionModule(pl.LightningModule):
         self.test_metrics = metrics.clone(prefix="test/")
         self.val_loss, self.test_loss = (MeanMetric(nan_strategy=math.nan) for _ in range(2))  # NaN must be seen
 
+    @property
+    def reads(self) -> Reads:
+        """What it reads of the graph."""
+        encoder = self.encoder
+        return Reads(encoder.num_neighbors, encoder.edge_types, encoder.edge_attrs, all_nodes=True)
+
+    def take_over(self, handover: Handover) -> None:
+        """Gets the graphs of all parts from the data module."""
+        self._handover = handover
+
     def setup(self, stage: str) -> None:
         """Before a fit, gives the encoder what it starts from. A checkpoint to resume from is loaded after this.
 
         Raises:
-            UserError: the encoder starts from genres, titles and links, and there is no data module that has them.
+            UserError: the encoder starts from the graph, and there is no data module that has it.
         """
-        data: Any = getattr(self.trainer, "datamodule", None)
-        if stage == "fit" and isinstance(self.encoder, HistoryEncoder):
-            if not hasattr(data, "graph"):
-                raise UserError(
-                    "the encoder history takes genres, titles and links from the data module, and a checkpoint its "
-                    "ids: give trainer.fit(model, datamodule=data) in place of loaders, or choose the encoder sage"
-                )
-            movies = data.graph.data[MOVIE]
-            ratio = data.hparams["eval_neg_sampling_ratio"]
-            self.encoder.start_from(movies.x, movies.terms, data.split.train_links, data.num_users, ratio)
+        if stage != "fit":
+            return
+        if self._handover is not None:
+            self.encoder.prepare(self._handover.split.val, self._handover.neg_sampling_ratio)
+        elif self.encoder.needs_graph:
+            name = short_name(self.hparams["encoder"]["class_path"])
+            raise UserError(
+                f"the encoder {name} takes genres, titles and links from the data module, and a checkpoint its "
+                "ids: give trainer.fit(model, datamodule=data) in place of loaders, or choose the encoder sage"
+            )
 
     def forward(self, batch: HeteroData) -> Tensor:
-        """Scores the links of a mini-batch: [num_labels] float32 logits."""
-        z_dict = self._embed(batch)
+        """Scores the links of a mini-batch: [num_labels] float32 logits.
+
+        In training mode and in evaluation mode it is the same function, but for the encoder's dropout.
+        """
+        z_dict = self.encoder(batch)
         logits: Tensor = self.classifier(z_dict[USER], z_dict[MOVIE], batch[RATES].edge_label_index)
         return logits
+
+    def embed_all(self, graph: HeteroData) -> tuple[Tensor, Tensor]:
+        """Vectors of all users and all movies, as :meth:`Encoder.embed_all` gives them; once in an evaluation."""
+        if self._embedded is None:  # weights may change
+            return self.encoder.embed_all(graph)
+        if id(graph) not in self._embedded:
+            self._embedded[id(graph)] = self.encoder.embed_all(graph)
+        return self._embedded[id(graph)]
 
     def on_fit_start(self) -> None:
         """Follows a learning rate finder, which has set ``hparams.lr``."""
@@ -166,27 +171,17 @@ class LinkPredictionModule(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Lets the vectors of all nodes go, after the callbacks have used them."""
-        self._embeddings = None
+        self._embedded = None
 
     on_test_epoch_end = on_validation_epoch_end
 
     def on_validation_epoch_start(self) -> None:
         """Begins with empty metrics: in processes that were spawned they share their memory until then."""
-        self._embeddings = None
+        self._embedded = {}
         for metric in (self.val_metrics, self.val_loss, self.test_metrics, self.test_loss):
             metric.reset()
 
     on_test_epoch_start = on_validation_epoch_start
-
-    def embeddings(self, stage: str) -> tuple[Tensor, Tensor]:
-        """Vectors of all users and all movies, embedded with all neighbours, once in an evaluation.
-
-        Args:
-            stage: ``val`` or ``test``: whose messages are used.
-        """
-        if self._embeddings is None:
-            self._embeddings = embed_all(self.encoder, getattr(self.trainer.datamodule.split, stage))  # type: ignore[attr-defined]
-        return self._embeddings
 
     def validation_step(self, batch: HeteroData, batch_idx: int) -> None:
         """Adds a batch to the validation metrics."""
@@ -222,10 +217,8 @@ class LinkPredictionModule(pl.LightningModule):
 
         Lightning restores weights before data: a size mismatch would come before the reason for it.
         """
-        data = getattr(self._trainer, "datamodule", None)
-        state = checkpoint.get(type(data).__qualname__)
-        if data is not None and state is not None:
-            data.load_state_dict(state)
+        if self._handover is not None and DATA_STATE in checkpoint:
+            self._handover.check(checkpoint[DATA_STATE])
 
     @property
     def _num_steps(self) -> float:
@@ -238,37 +231,28 @@ class LinkPredictionModule(pl.LightningModule):
         limits = (steps, float(trainer.max_steps))
         return min((limit for limit in limits if limit > 0), default=math.inf)
 
-    def _embed(self, batch: HeteroData) -> dict[NodeType, Tensor]:
-        z_dict: dict[NodeType, Tensor] = self.encoder(
-            batch.node_id_dict,
-            batch.collect("x", allow_empty=True),
-            batch.edge_index_dict,
-            batch.num_sampled_nodes_dict,
-            batch.num_sampled_edges_dict,
-        )
-        return z_dict
-
     def _scores(self, batch: HeteroData) -> BatchScores:
         return BatchScores(
-            self._embed(batch),
+            self.encoder.embed_for_training(batch),
             batch,
             self.classifier,
-            self.encoder.catalogue() if isinstance(self.encoder, HistoryEncoder) else None,
+            self.encoder.catalogue(),
             self.hparams["user_exponent"],
             mean_over_processes=lambda value: self.trainer.strategy.reduce(value, reduce_op="mean"),
         )
 
-    def _logits(self, batch: HeteroData, stage: str) -> Tensor:
-        """As :meth:`forward`; the batches of our data module carry messages only where neighbours are sampled."""
-        if not getattr(getattr(self.trainer, "datamodule", None), "embeds_once", False):
+    def _logits(self, batch: HeteroData) -> Tensor:
+        """As :meth:`forward`; batches without messages name the part of the split whose nodes are embedded at once."""
+        part = getattr(batch, EMBEDDED, None)
+        if part is None or self._handover is None:
             return cast(Tensor, self(batch))
         nodes, (user, movie) = batch.node_id_dict, batch[RATES].edge_label_index
-        z_user, z_movie = self.embeddings(stage)
+        z_user, z_movie = self.embed_all(self._handover.split.part(part))
         links = torch.stack([nodes[USER][user], nodes[MOVIE][movie]])
         return cast(Tensor, self.classifier(z_user, z_movie, links))
 
     def _evaluate(self, batch: HeteroData, stage: str, metrics: MetricCollection, mean_loss: MeanMetric) -> None:
-        logits, label = self._logits(batch, stage), batch[RATES].edge_label
+        logits, label = self._logits(batch), batch[RATES].edge_label
         loss = F.binary_cross_entropy_with_logits(logits, label)
         # Lightning's own mean over processes divides by a truncated number of labels: a metric is exact.
         mean_loss.update(loss, weight=logits.numel())
@@ -277,3 +261,18 @@ class LinkPredictionModule(pl.LightningModule):
         metrics.update(logits.sigmoid(), label.long())
         for name, metric in metrics.items():
             self.log(name, metric, on_step=False, on_epoch=True, prog_bar=name == f"{stage}/auroc")
+
+
+def with_old_options(encoder: Any, old: Mapping[str, Any]) -> Any:
+    """What :func:`make_encoder` takes, with options that modules had for their encoders before 0.2.
+
+    Raises:
+        TypeError: there never was such an option.
+    """
+    if not old:
+        return encoder
+    if isinstance(encoder, Encoder) or set(old) - OLD_OPTIONS:
+        raise TypeError(f"LinkPredictionModule has no arguments {', '.join(old)}: give them to the encoder")
+    name = encoder or DEFAULT
+    known = signature(encoder_class(name)).parameters
+    return {"class_path": name, "init_args": {key: value for key, value in old.items() if key in known}}

@@ -13,6 +13,8 @@ from lightning_lp.data.schema import MOVIE, RATES, REV_RATES, USER
 
 MAX_SCORES = 2**25
 """Held at once. Of a catalogue with more for the users of a batch, training compares with a sample."""
+_LEAST = -1e4
+"""The logarithm of a sum over nothing: a user may have rated everything."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,41 @@ def catalogue_candidates(z: Tensor, num_users: int, max_scores: int = MAX_SCORES
         return Candidates(torch.arange(number, device=z.device), z, log_count, is_sample=False)
     movie = torch.randperm(len(z))[:number].sort().values.to(z.device)
     return Candidates(movie, z[movie], log_count, is_sample=True)
+
+
+def unseen_scores(z_user: Tensor, z_movie: Tensor, user: Tensor, movie: Tensor) -> Tensor:
+    """Scores of movies that users have not rated.
+
+    Args:
+        z_user: [num_users, channels] vectors.
+        z_movie: [num_movies, channels] vectors.
+        user: [num_seen] int64 rows of ``z_user``.
+        movie: [num_seen] int64 rows of ``z_movie``: what that user has rated.
+
+    Returns:
+        [num_users, num_movies] float32, -inf where the user has rated the movie.
+    """
+    with torch.autocast(z_user.device.type, enabled=False):
+        scores = z_user.float() @ z_movie.float().T
+    return scores.index_put_((user, movie), scores.new_tensor(-torch.inf))
+
+
+def log_normalizer(z_user: Tensor, z_movie: Tensor, user: Tensor, movie: Tensor) -> Tensor:
+    """[num_users] logarithm of the sum of exp(score) over the movies that a user has not rated; -1e4 if there is none.
+
+    Args:
+        z_user: [num_users, channels] vectors.
+        z_movie: [num_movies, channels] vectors of the whole catalogue.
+        user: [num_seen] int64 rows of ``z_user``, ascending.
+        movie: [num_seen] int64 rows of ``z_movie``: what that user has rated.
+    """
+    size = max(1, MAX_SCORES // len(z_movie))
+    sums = []
+    for start in range(0, len(z_user), size):
+        first, last = torch.searchsorted(user, torch.tensor([start, start + size], device=user.device)).tolist()
+        scores = unseen_scores(z_user[start : start + size], z_movie, user[first:last] - start, movie[first:last])
+        sums.append(scores.logsumexp(dim=1).clamp(min=_LEAST))
+    return torch.cat(sums) if sums else z_user.new_zeros(0)
 
 
 class BatchScores:
@@ -96,7 +133,7 @@ class BatchScores:
         others = self._others
         with torch.no_grad():
             log_z[others] = self._log_sum(self._compare(others))
-        return logits - log_z.clamp(min=-1e4)[self._index[0]]  # a user may have seen everything
+        return logits - log_z.clamp(min=_LEAST)[self._index[0]]
 
     @cached_property
     def log_normalizer(self) -> Tensor:
@@ -156,8 +193,7 @@ class BatchScores:
         column = _place(drawn.movie, int(nodes.max()) + 1)[nodes[movie]]
         is_shown = (row >= 0) & (column >= 0)
         z_user = self._z_user.index_select(0, users)[:, : drawn.z.size(1)]
-        scores = z_user.float() @ drawn.z.float().T
-        return scores.index_put((row[is_shown], column[is_shown]), scores.new_tensor(-torch.inf))
+        return unseen_scores(z_user, drawn.z, row[is_shown], column[is_shown])
 
     def _log_sum(self, candidates: Tensor) -> Tensor:
         log_count = self._drawn.log_count

@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from lightning_lp.checkpointing.finding import load_checkpoint
@@ -18,8 +17,8 @@ from lightning_lp.data.ids import IdMap
 from lightning_lp.data.lookup import look_up
 from lightning_lp.data.rating_graph import genre_names, multi_hot
 from lightning_lp.data.schema import MOVIE, NO_GENRES, RATES, REV_RATES, USER, Columns
+from lightning_lp.data.titles import title_terms
 from lightning_lp.errors import UserError
-from lightning_lp.model.encoders.embed import embed_all
 from lightning_lp.model.module import LinkPredictionModule
 from lightning_lp.recommend.topk import Recommendation, best, dot_products, probability
 
@@ -57,8 +56,8 @@ class Recommender:
         counts = np.bincount(seen[0], minlength=len(self.users))
         self.seen_offsets = np.append(0, np.cumsum(counts))
         self.seen_movies = seen[1, np.lexsort(seen[::-1])].astype(np.int64)
-        self._encoder, self._device = module.eval().encoder, module.device
-        self.user_embeddings, self.movie_embeddings = self._embed_all(module, state)
+        self._encoder, self._graph = module.eval().encoder, self._known_graph(state)
+        self.user_embeddings, self.movie_embeddings = (z.cpu().numpy() for z in self._encoder.embed_all(self._graph))
         if not (np.isfinite(self.user_embeddings).all() and np.isfinite(self.movie_embeddings).all()):
             raise UserError("the model's vectors are not finite numbers: its training diverged, train it again")
 
@@ -140,10 +139,8 @@ class Recommender:
         """
         distinct = [np.unique(history) for history in histories]
         user = np.repeat(np.arange(len(distinct)), [len(movies) for movies in distinct])
-        edge_index = torch.from_numpy(np.stack([np.concatenate(distinct), user])).to(self._device)
-        with torch.no_grad():
-            h = self._encoder.embed_new_users(edge_index, len(distinct), self._layer_inputs)
-        return np.asarray(h.float().cpu().numpy())
+        edge_index = torch.from_numpy(np.stack([np.concatenate(distinct), user]))
+        return np.asarray(self._encoder.embed_new(self._graph, edge_index, len(distinct)).cpu().numpy())
 
     def similar(self, movie: int | str, k: int = 10) -> list[Recommendation]:
         """The ``k`` movies whose vectors are closest to the movie's, by cosine; the movie itself is left out.
@@ -154,7 +151,7 @@ class Recommender:
             UserError: the movie is unknown, or ``k`` is less than 1.
         """
         index = _known(self.movies, [movie], "movie")
-        vectors = self.movie_embeddings[:, : self.movie_embeddings.shape[1] - self._encoder.num_offsets]
+        vectors = self.movie_embeddings[:, : self.movie_embeddings.shape[1] - self._encoder.num_bias_channels]
         length = np.linalg.norm(vectors, axis=1, keepdims=True)
         directions = vectors / np.maximum(length, np.finfo(np.float32).tiny)
         return self._listed(dot_products(directions[index], directions)[0], index, k, lambda cosine: cosine)
@@ -182,24 +179,16 @@ class Recommender:
         index = _known(self.movies, movies, "movie")
         return [(str(self.movies.ids[i]), self.titles[i], ", ".join(self.genres[i])) for i in index]
 
-    def _embed_all(self, module: LinkPredictionModule, state: dict[str, Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Embeds all nodes, and keeps the movies as each layer saw them: new users receive messages from those."""
-        self._layer_inputs: list[Tensor] = []
-        hooks = [
-            conv.register_forward_pre_hook(lambda _, inputs: self._layer_inputs.append(inputs[0][MOVIE]))
-            for conv in getattr(module.encoder, "convs", [])
-        ]
-        z_user, z_movie = embed_all(module.encoder, self._graph(state))
-        for hook in hooks:
-            hook.remove()
-        return z_user.cpu().numpy(), z_movie.cpu().numpy()
-
-    def _graph(self, state: dict[str, Any]) -> HeteroData:
+    def _known_graph(self, state: dict[str, Any]) -> HeteroData:
         num_users, num_movies, links = len(self.users), len(self.movies), state["links"].long()
         data = HeteroData()
         data[USER].node_id, data[MOVIE].node_id = torch.arange(num_users), torch.arange(num_movies)
         data[MOVIE].x = multi_hot(state["genres"])[1]
+        has_terms = bool(state.get("terms"))
+        data[MOVIE].terms = title_terms(self.titles if has_terms else [""] * num_movies)[1]
         data[RATES].edge_index, data[REV_RATES].edge_index = links, links.flip(0)
+        for name, values in state.get("edge_attrs", {}).items():
+            data[RATES][name] = data[REV_RATES][name] = values
         return data
 
     def _seen(self, user: int) -> NDArray[np.int64]:

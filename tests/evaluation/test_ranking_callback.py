@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from lightning_lp.model.encoders.embed import embed_all
 from pytorch_lightning.callbacks import ModelCheckpoint
 
 from lightning_lp.callbacks.ranking import RankingMetrics
@@ -9,7 +10,6 @@ from lightning_lp.data.datamodule import MovieLensDataModule
 from lightning_lp.data.sources.synthetic import write_movielens
 from lightning_lp.errors import UserError
 from lightning_lp.evaluation.ranking import KS, dot_products, rank_users, ranking_task
-from lightning_lp.model.encoders.embed import embed_all
 from tests.journeys import fit, results, run_folders
 
 NAMES = {f"{name}@{k}" for name in ("recall", "ndcg", "hit_rate", "mrr", "map", "coverage", "novelty") for k in KS}

@@ -1,8 +1,8 @@
 import torch
+from lightning_lp.model.encoders.embed import embed_all
 
 from lightning_lp.data.schema import MOVIE, RATES, USER
 from lightning_lp.evaluation.ranking import dot_products
-from lightning_lp.model.encoders.embed import embed_all
 from tests.graphs import make_graph, random_links, sage_module
 
 

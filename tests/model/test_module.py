@@ -1,12 +1,12 @@
 import pytest
 import pytorch_lightning as pl
 import torch
+from lightning_lp.model.encoders.embed import embed_all
 from sklearn.metrics import average_precision_score, roc_auc_score
 from torch_geometric.loader import LinkNeighborLoader
 from torchmetrics.functional.classification import binary_calibration_error
 
 from lightning_lp.data.schema import MOVIE, RATES, REV_RATES, USER
-from lightning_lp.model.encoders.embed import embed_all
 from lightning_lp.model.module import LinkPredictionModule
 from tests.graph.test_sampler import make_loader, make_sampler
 from tests.graphs import make_graph, random_links, sage_module, train_alone

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 from lightning_lp.commands.benchmark.workload import Figure, Workload, make_model, median_seconds
 from lightning_lp.evaluation.ranking import dot_products, judge, rank_users, ranking_task
-from lightning_lp.model.encoders.embed import embed_all
 
 
 def ranking(workload: Workload) -> Iterator[Figure]:
@@ -12,12 +11,12 @@ def ranking(workload: Workload) -> Iterator[Figure]:
     data = workload.data()
     module, graph = make_model(workload.settings, data), data.split.val
     task = ranking_task(graph, data.graph.below_min_rating)
-    score_users = dot_products(*embed_all(module.encoder, graph))
+    score_users = dot_products(*module.encoder.embed_all(graph))
     found = rank_users(task, score_users)
     position = (task.users[:, None] == found.users).int().argmax(dim=0)
     setting = f"{task.users.numel():,} users, {task.num_movies:,} movies"
     for what, work in (
-        ("embed all nodes", lambda: embed_all(module.encoder, graph)),
+        ("embed all nodes", lambda: module.encoder.embed_all(graph)),
         ("rank and judge", lambda: rank_users(task, score_users)),
         ("of which judge", lambda: judge(task, position, found.lists)),
     ):

@@ -17,7 +17,6 @@ from lightning_lp.commands.benchmark.stages import stage_seconds
 from lightning_lp.commands.benchmark.workload import make_model, make_trainer, seconds
 from lightning_lp.data.datamodule import MovieLensDataModule
 from lightning_lp.evaluation.ranking import dot_products, rank_users, ranking_task
-from lightning_lp.model.encoders.embed import embed_all
 
 _RANKED_USERS = 10_000
 _SAMPLED = {"num_neighbors": [20, 10], "num_raters": None, "batch_size": 1024}
@@ -48,7 +47,7 @@ def _ranking(data: MovieLensDataModule, module: Any) -> Found:
     """Ranks for some of the users: every so many chunks."""
     graph = data.split.val
     z: list[Tensor] = []
-    took = seconds(lambda: z.extend(embed_all(module.encoder, graph)))
+    took = seconds(lambda: z.extend(module.encoder.embed_all(graph)))
     task = ranking_task(graph, data.graph.below_min_rating)
     parts = math.ceil(task.users.numel() / _RANKED_USERS)
     ranked = []

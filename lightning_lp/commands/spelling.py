@@ -1,0 +1,68 @@
+"""Other spellings of settings: short names of encoders, and options as they were given before 0.2."""
+
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from lightning_lp.model.encoders.registry import DEFAULT, ENCODERS, make_encoder, spec_of
+from lightning_lp.model.module import OLD_OPTIONS, with_old_options
+
+ENCODER = "--model.encoder"
+_OLD_FLAG = re.compile(rf"--model\.({'|'.join(sorted(OLD_OPTIONS))})(=.*)?", re.DOTALL)
+
+
+def spelled_flags(args: Sequence[str]) -> list[str]:
+    """The options with dotted paths for short names of encoders, and the encoder's own options below it."""
+    old: set[str] = set()
+    renamed = [_OLD_FLAG.sub(partial(_below_encoder, old), arg) for arg in args]
+    if old:
+        print(
+            f"note: {', '.join(f'--model.{name}' for name in sorted(old))}: options of the encoder are now given as "
+            f"{ENCODER}.{min(old)}; the old names go with the next version",
+            file=sys.stderr,
+        )
+    found = []
+    for before, arg in zip(["", *renamed], renamed, strict=False):
+        name, given, value = arg.partition("=")
+        if name == ENCODER and given:
+            arg = f"{ENCODER}={ENCODERS.get(value, value)}"
+        elif before == ENCODER:
+            arg = ENCODERS.get(arg, arg)
+        found.append(arg)
+    return found
+
+
+def spelled_settings(settings: Any) -> Any:
+    """The same for settings as a YAML file has them; what is no such mapping is returned as it is."""
+    model = settings.get("model") if isinstance(settings, dict) else None
+    if not isinstance(model, dict):
+        return settings
+    old = {name: value for name, value in model.items() if name in OLD_OPTIONS}
+    encoder = model.get("encoder")
+    hops = (settings.get("data") or {}).get("num_neighbors")
+    if isinstance(encoder, str) and hops and old and "num_layers" not in old:  # it followed from that
+        old["num_layers"] = len(hops)
+    if isinstance(encoder, str | None) and (encoder or old):
+        name = encoder or DEFAULT
+        encoder = with_old_options(name, old) if old else {"class_path": name}
+    if isinstance(encoder, Mapping) and "class_path" in encoder:
+        path = encoder["class_path"]
+        encoder = {**encoder, "class_path": ENCODERS.get(path, path)}
+    rest = {name: value for name, value in model.items() if name not in OLD_OPTIONS}
+    return {**settings, "model": {**rest, "encoder": encoder} if encoder is not None else rest}
+
+
+def fixed_options(hparams: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a model, by the names that follow ``--model.``, from the hyper-parameters in a checkpoint."""
+    old = {name: value for name, value in hparams.items() if name in OLD_OPTIONS}
+    encoder = spec_of(make_encoder(with_old_options(hparams["encoder"], old)))
+    options = {f"encoder.{name}": value for name, value in encoder["init_args"].items()}
+    rest = {name: value for name, value in hparams.items() if name not in OLD_OPTIONS}
+    return {**rest, "encoder": encoder["class_path"], **options}
+
+
+def _below_encoder(old: set[str], flag: re.Match[str]) -> str:
+    old.add(flag[1])
+    return f"{ENCODER}.{flag[1]}{flag[2] or ''}"

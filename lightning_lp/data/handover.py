@@ -1,0 +1,56 @@
+"""What a data module and a LightningModule tell each other, beside the batches."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+from torch_geometric.typing import EdgeType
+
+from lightning_lp.graph.split import LinkSplit
+
+EMBEDDED = "embedded"
+"""An attribute of evaluation batches without messages: the part of the split whose nodes are embedded all at once."""
+
+
+@dataclass(frozen=True)
+class Reads:
+    """What a model reads of the graph.
+
+    Attributes:
+        num_neighbors: neighbours to sample per node in each hop, by type of edge, where the user does not say so; all
+            of one length. None: it has no wish.
+        edge_types: types of edges whose messages it reads.
+        edge_attrs: the attributes of edges that it reads.
+        all_nodes: whether it embeds all nodes at once in an evaluation with all neighbours: batches then carry labels
+            alone, and ``batch.embedded`` the part of the split.
+    """
+
+    num_neighbors: dict[EdgeType, list[int]] | None = None
+    edge_types: tuple[EdgeType, ...] = ()
+    edge_attrs: tuple[str, ...] = ()
+    all_nodes: bool = False
+
+
+@dataclass(frozen=True)
+class Handover:
+    """What a model gets of the data before a training or an evaluation.
+
+    Attributes:
+        split: the graphs of all parts.
+        neg_sampling_ratio: non-links per link among the validation and test labels.
+        check: refuses what a checkpoint tells of its data, if that is other data.
+    """
+
+    split: LinkSplit
+    neg_sampling_ratio: float = 2.0
+    check: Callable[[dict[str, Any]], None] = field(default=lambda state: None)
+
+
+@runtime_checkable
+class ReadsGraph(Protocol):
+    """A LightningModule that says what it reads, and gets the graphs: :class:`LinkPredictionModule`, or your own."""
+
+    reads: Reads
+
+    def take_over(self, handover: Handover) -> None:
+        """Called in each ``setup`` of the data module, before that of the module."""

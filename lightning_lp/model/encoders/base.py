@@ -1,0 +1,217 @@
+"""What an encoder is: the one thing to write for another model."""
+
+from abc import abstractmethod
+from collections.abc import Mapping, MutableMapping
+from dataclasses import dataclass
+from inspect import signature
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor, nn
+from torch.utils.weak import WeakTensorKeyDictionary
+from torch_geometric.data import HeteroData
+from torch_geometric.typing import EdgeType, NodeType
+
+from lightning_lp.data.schema import METADATA, MOVIE, RATES, REV_RATES, USER
+from lightning_lp.errors import UserError
+from lightning_lp.graph.messages import adjacency
+
+_MATRICES: MutableMapping[Tensor, tuple[tuple[Any, ...], Tensor]] = WeakTensorKeyDictionary()
+"""Of each ``edge_index``: an evaluation after each epoch has the same messages."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Sizes of a graph of users and movies, all that an encoder needs to make its parameters.
+
+    Attributes:
+        num_users: number of users.
+        num_movies: number of movies.
+        num_features: width of ``graph["movie"].x``: number of genres.
+        num_terms: number of terms of titles in ``graph["movie"].terms``.
+        max_terms: width of ``graph["movie"].terms``: the most terms of one title.
+    """
+
+    num_users: int
+    num_movies: int
+    num_features: int = 0
+    num_terms: int = 0
+    max_terms: int = 1
+
+
+class Encoder(nn.Module):
+    """From the nodes and messages of a graph to a vector of each node: the dot product of two is the logit of a link.
+
+    An encoder of your own derives from this class, makes its parameters in :meth:`build` and embeds in
+    :meth:`forward`; the rest has defaults that are right for most. The arguments of its ``__init__`` are its options:
+    numbers, texts, lists and dictionaries of such, each with a default, so that a checkpoint can hold them.
+
+    It is used by its dotted path: ``--model.encoder my_package.MyEncoder --model.encoder.num_layers 3``.
+    """
+
+    edge_types: ClassVar[tuple[EdgeType, ...]] = tuple(METADATA[1])
+    """The types of edges whose messages are read."""
+    edge_attrs: ClassVar[tuple[str, ...]] = ()
+    """The attributes of edges that are read: ``rating`` and ``time``, where the ratings have them."""
+    needs_graph: ClassVar[bool] = False
+    """Whether a training cannot begin without :meth:`prepare`."""
+    reads_matrices: ClassVar[bool] = False
+    """Whether :meth:`messages` may be sparse matrices where all nodes are embedded: less memory, and much faster."""
+    num_bias_channels: ClassVar[int] = 0
+    """How many of the last channels only move the level of scores, and do not say what a movie is like."""
+
+    _given: tuple[tuple[Any, ...], dict[str, Any]]
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Remembers the options."""
+        encoder = super().__new__(cls)
+        encoder.__dict__["_given"] = args, kwargs
+        return encoder
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options it was made with, defaults included."""
+        bound = signature(type(self)).bind(*self._given[0], **self._given[1])
+        bound.apply_defaults()
+        return dict(bound.arguments)
+
+    @property
+    def num_neighbors(self) -> dict[EdgeType, list[int]]:
+        """How many neighbours of each node are to be sampled in each hop, by type of edge, unless the user says so."""
+        hops = int(self.options.get("num_layers", 1))
+        return {edge_type: [-1] * hops if edge_type in self.edge_types else [0] * hops for edge_type in METADATA[1]}
+
+    @abstractmethod
+    def build(self, sizes: Sizes) -> None:
+        """Makes the parameters and buffers for a graph of these sizes; called once."""
+
+    def prepare(self, graph: HeteroData, neg_sampling_ratio: float) -> None:
+        """Takes over what is known before a training begins; not called when one goes on from a checkpoint.
+
+        Args:
+            graph: nodes with their features, and all training links as messages.
+            neg_sampling_ratio: non-links per link among the pairs whose probability is wanted.
+        """
+
+    @abstractmethod
+    def forward(self, batch: HeteroData) -> dict[NodeType, Tensor]:
+        """Embeds the nodes of a mini-batch, or of a whole graph.
+
+        But for dropout it is the same function in training mode and in evaluation mode.
+
+        Args:
+            batch: ``batch["user"].node_id`` and ``batch["movie"].node_id`` [num_nodes] int64, the index of each node
+                in the whole graph, -1 for a user that the graph did not have in training; ``batch["movie"].x``; and for
+                each of ``edge_types`` messages in local indices, which :meth:`messages` gives, with ``edge_attrs``.
+                A mini-batch also has ``num_sampled_nodes`` and ``num_sampled_edges``, as PyG's loaders give them.
+
+        Returns:
+            [num_nodes, channels] vectors by node type. Only the nodes of hop 0, which come first, need any.
+        """
+
+    def embed_for_training(self, batch: HeteroData) -> dict[NodeType, Tensor]:
+        """The vectors that the losses see. Default: those of :meth:`forward`."""
+        z_dict: dict[NodeType, Tensor] = self(batch)
+        return z_dict
+
+    def calibration(self) -> list[nn.Parameter]:
+        """Parameters on which a link's probability depends, and no ranking: the loss ``bce`` alone trains them."""
+        return []
+
+    def catalogue(self) -> Tensor | None:
+        """[num_movies, channels] vectors of all movies, if they need no messages; training compares with them.
+
+        They are the first channels of the movies' vectors in :meth:`embed_for_training`, whose scores are then
+        normalised over all movies. Default: none; a link is compared with the movies of its batch.
+        """
+        return None
+
+    @torch.no_grad()
+    def embed_all(self, graph: HeteroData) -> tuple[Tensor, Tensor]:
+        """Embeds every user and every movie, on the encoder's device in evaluation mode and without autocast.
+
+        Args:
+            graph: its messages are the edges along which is embedded: ``split.val``, ``split.test`` or all links.
+
+        Returns:
+            [num_users, channels] and [num_movies, channels], float32.
+        """
+        was_training, device = self.training, next(self.parameters()).device
+        self.eval()
+        with torch.autocast(device.type, enabled=False):
+            z_dict = self(self._whole(graph))
+        self.train(was_training)
+        return z_dict[USER].float(), z_dict[MOVIE].float()
+
+    def embed_new(self, graph: HeteroData, edge_index: Tensor, num_users: int) -> Tensor:
+        """Embeds users that the graph lacks. They receive messages and send none: no known vector depends on them.
+
+        Args:
+            graph: the known nodes and messages.
+            edge_index: [2, num_edges] int64 (movie, new user).
+            num_users: number of new users.
+
+        Returns:
+            [num_users, channels] float32.
+        """
+        extended, known = HeteroData(), graph[USER].num_nodes
+        extended[USER].node_id = torch.cat([graph[USER].node_id, graph[USER].node_id.new_full((num_users,), -1)])
+        for key, value in graph[MOVIE].items():
+            extended[MOVIE][key] = value
+        extended[RATES].edge_index = graph[RATES].edge_index
+        new = edge_index.to(graph[REV_RATES].edge_index.device) + torch.tensor([[0], [known]])
+        extended[REV_RATES].edge_index = torch.cat([graph[REV_RATES].edge_index, new], dim=1)
+        return self.embed_all(extended)[0][known:]
+
+    def messages(self, batch: HeteroData, edge_type: EdgeType) -> Tensor:
+        """Messages of one type: [2, num_edges] int64 (sender, receiver), in local indices.
+
+        With ``reads_matrices``, where all nodes are embedded, they are the sparse matrix [num_receivers, num_senders]
+        that PyG's convolutions take, too.
+        """
+        store = batch[edge_type]
+        found: Tensor = store.adj_t if "adj_t" in store else store.edge_index
+        return found
+
+    def _whole(self, graph: HeteroData) -> HeteroData:
+        """The nodes and messages of a graph, on the device of the encoder."""
+        weight = next(self.parameters())
+        whole = HeteroData()
+        for node_type in graph.node_types:
+            for key, value in graph[node_type].items():
+                whole[node_type][key] = value.to(weight.device) if isinstance(value, Tensor) else value
+        for edge_type in self.edge_types:
+            edges = graph[edge_type]
+            for name in self.edge_attrs:
+                whole[edge_type][name] = edges[name].to(weight.device)
+            if self.reads_matrices:
+                sizes = graph[edge_type[-1]].num_nodes, graph[edge_type[0]].num_nodes
+                whole[edge_type].adj_t = _matrix(edges.edge_index, sizes, weight)
+            else:
+                whole[edge_type].edge_index = edges.edge_index.to(weight.device)
+        return whole
+
+
+def _matrix(edge_index: Tensor, sizes: tuple[int, int], weight: Tensor) -> Tensor:
+    """The edges as a sparse matrix like ``weight``, made once for each ``edge_index``."""
+    what = edge_index._version, sizes, weight.device, weight.dtype
+    known = _MATRICES.get(edge_index)
+    if known is None or known[0] != what:
+        known = _MATRICES[edge_index] = what, adjacency(edge_index, *sizes).to(weight.device, weight.dtype)
+    return known[1]
+
+
+def sampled(batch: HeteroData) -> tuple[Mapping[NodeType, list[int]], Mapping[EdgeType, list[int]]] | None:
+    """Nodes and edges of each hop of a mini-batch, as ``trim_to_layer`` takes them; None of a whole graph."""
+    nodes, edges = (batch.collect(f"num_sampled_{what}", allow_empty=True) for what in ("nodes", "edges"))
+    return (nodes, edges) if nodes and edges else None
+
+
+def check_option(right: bool, name: str, value: object, wanted: str) -> None:
+    """Refuses an option of an encoder.
+
+    Raises:
+        UserError: it is not ``right``.
+    """
+    if not right:
+        raise UserError(f"{name} {value}: {wanted} wanted")

@@ -1,0 +1,61 @@
+"""The encoders that have a short name, and how one is made from its name and options."""
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+from lightning_lp.errors import UserError, nearest
+from lightning_lp.model.encoders.base import Encoder
+
+ENCODERS = {
+    "history": "lightning_lp.model.encoders.history.HistoryEncoder",
+    "sage": "lightning_lp.model.encoders.sage.SageEncoder",
+    "lightgcn": "lightning_lp.model.encoders.lightgcn.LightGCNEncoder",
+    "hgt": "lightning_lp.model.encoders.hgt.HGTEncoder",
+}
+"""Short name -> dotted path."""
+DEFAULT = "history"
+
+
+def short_name(path: str) -> str:
+    """The short name of an encoder, or its dotted path if it has none."""
+    return next((name for name, known in ENCODERS.items() if known == path), path)
+
+
+def encoder_class(name: str) -> type[Encoder]:
+    """The class of an encoder.
+
+    Args:
+        name: one of ``ENCODERS``, or a dotted path.
+
+    Raises:
+        UserError: there is none.
+    """
+    path = ENCODERS.get(name, name)
+    module, _, attribute = path.rpartition(".")
+    if not module:
+        near = f"; did you mean {found}?" if (found := nearest(name, ENCODERS)) else ""
+        raise UserError(f"encoder {name}: one of {', '.join(ENCODERS)}, or the dotted path of your own, wanted{near}")
+    found_class = getattr(import_module(module), attribute, None)
+    if not (isinstance(found_class, type) and issubclass(found_class, Encoder)):
+        raise UserError(f"encoder {name}: a subclass of lightning_lp.Encoder wanted")
+    return found_class
+
+
+def make_encoder(what: "Encoder | str | Mapping[str, Any] | None") -> Encoder:
+    """An encoder from what a user, a settings file or a checkpoint says.
+
+    Args:
+        what: an encoder; its short name or dotted path; that as ``class_path``, options as ``init_args``; None: the
+            default.
+    """
+    if isinstance(what, Encoder):
+        return what
+    asked = {"class_path": what or DEFAULT} if not isinstance(what, Mapping) else what
+    return encoder_class(asked["class_path"])(**asked.get("init_args") or {})
+
+
+def spec_of(encoder: Encoder) -> dict[str, Any]:
+    """Dotted path and options of an encoder, from which :func:`make_encoder` makes another."""
+    kind = type(encoder)
+    return {"class_path": f"{kind.__module__}.{kind.__qualname__}", "init_args": encoder.options}
