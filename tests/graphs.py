@@ -1,6 +1,7 @@
 """Small graphs that tests are made of."""
 
 from collections.abc import Callable
+from inspect import signature
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,6 +11,9 @@ from hypothesis import strategies as st
 from torch_geometric.data import HeteroData
 
 from lightning_lp.data.schema import MOVIE, RATES, REV_RATES, USER
+from lightning_lp.model.encoders.base import Encoder, Sizes
+from lightning_lp.model.encoders.history import HistoryEncoder
+from lightning_lp.model.encoders.sage import SageEncoder
 from lightning_lp.model.module import LinkPredictionModule
 
 
@@ -59,5 +63,20 @@ def train_alone(module: LinkPredictionModule, mean: Mean = lambda value: value) 
 
 def sage_module(num_users: int, num_movies: int, num_features: int, **options: Any) -> LinkPredictionModule:
     """The tutorial's model: two GraphSAGE layers and binary cross entropy."""
-    tutorial = {"encoder": "sage", "num_layers": 2, "losses": {"bce": 1.0}, "lr_schedule": "constant"}
+    encoder = SageEncoder(**{name: options.pop(name) for name in ("hidden_channels", "num_layers") if name in options})
+    tutorial = {"encoder": encoder, "losses": {"bce": 1.0}, "lr_schedule": "constant"}
     return LinkPredictionModule(num_users, num_movies, num_features, **(tutorial | options))
+
+
+def built(encoder: Encoder, *sizes: int) -> Encoder:
+    """An encoder with its parameters for a graph of these sizes, as :class:`Sizes` takes them."""
+    encoder.build(Sizes(*sizes))
+    return encoder
+
+
+def history_module(*sizes: int, **options: Any) -> LinkPredictionModule:
+    """The default model, small: options of the encoder among those of the module."""
+    small = {"hidden_channels": 8, "spectral_channels": 4}
+    names = signature(HistoryEncoder).parameters
+    encoder = HistoryEncoder(**small | {name: options.pop(name) for name in names if name in options})
+    return LinkPredictionModule(*sizes, encoder=encoder, **options)

@@ -28,8 +28,8 @@ SAGE = [
 ]
 """The tutorial's model instead of the default one."""
 SMALL = [
-    "--model.hidden_channels=8",
-    "--model.spectral_channels=8",
+    "--model.encoder.hidden_channels=8",
+    "--model.encoder.spectral_channels=8",
     "--data.batch_size=64",
     "--trainer.log_every_n_steps=1",
 ]

@@ -51,7 +51,13 @@ def curves(folder: Path) -> dict[str, list[float]]:
 
 @pytest.mark.slow
 def test_four_processes_learn_as_one_with_the_same_global_batch(root):
-    flags = ["fit", f"--data.root={root}", "--model.hidden_channels=8", "--model.lr=0.01", "--trainer.max_epochs=3"]
+    flags = [
+        "fit",
+        f"--data.root={root}",
+        "--model.encoder.hidden_channels=8",
+        "--model.lr=0.01",
+        "--trainer.max_epochs=3",
+    ]
     in_processes(4, "-m", "lightning_lp", *flags, "--data.batch_size=16")
     main([*flags, "--data.batch_size=64", *QUIET])
     together, alone = run_folders()
@@ -69,7 +75,12 @@ def test_two_machines_on_loopback(root):
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
-    flags = [f"--data.root={root}", "--model.hidden_channels=8", "--trainer.max_epochs=1", "--data.batch_size=32"]
+    flags = [
+        f"--data.root={root}",
+        "--model.encoder.hidden_channels=8",
+        "--trainer.max_epochs=1",
+        "--data.batch_size=32",
+    ]
     nodes = ["--trainer.devices=1", "--trainer.num_nodes=2", "--trainer.strategy=ddp"]
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nnodes=2", "--nproc_per_node=1"]
     torchrun += ["--master_addr=127.0.0.1", f"--master_port={port}"]
@@ -95,7 +106,12 @@ def test_two_machines_on_loopback(root):
 
 @pytest.mark.slow
 def test_fit_and_test_in_two_processes(root):
-    small = ["--trainer.max_epochs=2", "--model.hidden_channels=8", "--data.batch_size=32", "--data.eval_batch_size=50"]
+    small = [
+        "--trainer.max_epochs=2",
+        "--model.encoder.hidden_channels=8",
+        "--data.batch_size=32",
+        "--data.eval_batch_size=50",
+    ]
     printed = in_processes(2, str(SCRIPTS / "fit.py"), f"--data.root={root}", *small)
     assert "Starting with 2 processes" in printed
     together = run_folders()[0]

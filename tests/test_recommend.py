@@ -527,7 +527,7 @@ def test_a_diverged_model_recommends_nothing(checkpoint):
 @pytest.mark.slow
 def test_loading_and_answering_takes_less_than_three_seconds(made_up, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    fit(made_up, "--trainer.max_epochs=1", "--trainer.limit_train_batches=1", "--model.hidden_channels=64")
+    fit(made_up, "--trainer.max_epochs=1", "--trainer.limit_train_batches=1", "--model.encoder.hidden_channels=64")
     start = time.perf_counter()
     movies = Recommender.load(newest_run()).recommend(42, k=10)
     assert time.perf_counter() - start < 3

@@ -203,7 +203,9 @@ def test_what_cannot_be_continued(root, here, capsys):
     best = best_checkpoint(RUN)
     assert "--resume continues a fit, and not test" in error("test", "--resume")
     assert "a run is continued with its own settings" in error("fit", "--resume", "--data.batch_size=32")
-    assert "was trained with 8, which cannot be changed" in error("fit", "--resume", "--model.hidden_channels=4")
+    assert "was trained with 8, which cannot be changed" in error(
+        "fit", "--resume", "--model.encoder.hidden_channels=4"
+    )
     (here / "alone.ckpt").write_bytes(best.read_bytes())
     assert "a fit continues a run in its own folder" in error(*given, "--ckpt_path", "alone.ckpt")
     for file in (best, best.with_name("last.ckpt")):

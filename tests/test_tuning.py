@@ -28,7 +28,12 @@ from lightning_lp.model.settings import check_model
 from tests.journeys import QUIET, SCRIPTS, results, run_folders, run_script
 
 CONFIGS = SCRIPTS / "configs"
-SMALL = ["--trainer.max_epochs=2", "--trainer.accelerator=cpu", "--model.spectral_channels=8", "--data.batch_size=64"]
+SMALL = [
+    "--trainer.max_epochs=2",
+    "--trainer.accelerator=cpu",
+    "--model.encoder.spectral_channels=8",
+    "--data.batch_size=64",
+]
 STUDY = Path("lightning_logs/tune/study.db")
 
 
@@ -162,14 +167,16 @@ def test_the_start_is_the_settings_or_the_nearest_point(encoder):
 
 def test_a_start_outside_the_space_is_told(root, monkeypatch, capsys):
     fake(monkeypatch)
-    assert run_script("tune.py", "--trials=1", f"--data.root={root}", "--model.hidden_channels=8") == 0
+    assert run_script("tune.py", "--trials=1", f"--data.root={root}", "--model.encoder.hidden_channels=8") == 0
     assert "hidden_channels 8 is not searched: the first trial has 64" in capsys.readouterr().err
 
 
 def test_what_is_not_read_is_not_searched():
     tutorial = settings_of(CONFIGS / "tutorial.yaml", [])["model"]
     assert list(space_of(tutorial)) == ["lr", "weight_decay", "hidden_channels"]
-    model = settings_of(CONFIGS / "default.yaml", ["--model.spectral_channels=0", '--model.losses={"softmax": 1}'])
+    model = settings_of(
+        CONFIGS / "default.yaml", ["--model.encoder.spectral_channels=0", '--model.losses={"softmax": 1}']
+    )
     left = set(SPACE) - set(space_of(model["model"]))
     assert left == {"spectral_weight", "spectral_l2", "losses.bce"}
 
@@ -344,7 +351,7 @@ def mistakes() -> Iterator[tuple[list[str], str]]:
     yield ["--seed_everything=3"], "--seed_everything has no place in a search"
     yield ["--ckpt_path", "last"], "--ckpt_path has no place in a search"
     yield ["--trainer.devices=2"], "--trainer.devices 2: a search trains on one device"
-    yield ["--model.hiden_channels=3"], "did you mean --model.hidden_channels?"
+    yield ["--model.hiden_channels=3"], "did you mean --model.encoder.hidden_channels?"
     yield ["--model.lr=-1"], "--model.lr -1.0: more than 0 wanted"
     yield ["--metric=ndcg"], "argument --metric: invalid choice: 'ndcg' (choose from 'loss', 'auroc'"
     yield ["--data.root=nowhere"], "nowhere"

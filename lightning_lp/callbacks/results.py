@@ -3,6 +3,7 @@
 import math
 import os
 import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +109,7 @@ class Results(Callback):
             return
         data, parts = data_of(trainer), {part: self.results[part] for part in PARTS if part in self.results}
         settings = {**pl_module.hparams, **(data.hparams if data else {}), "precision": trainer.precision}
-        public = {name: value for name, value in settings.items() if name[0] != "_"}
+        public = dict(_flat({name: value for name, value in settings.items() if name[0] != "_"}))
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
                 # Lightning logs a validation at the step before the one that it counts for the checkpoint.
@@ -139,6 +140,16 @@ class Results(Callback):
             results = read_results(folder) | results
         self.path = folder / RESULTS_FILE
         write_results(self.path, results)
+
+
+def _flat(settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The settings, those of a class after its name."""
+    for name, value in settings.items():
+        if isinstance(value, Mapping) and "class_path" in value:
+            yield name, value["class_path"].split(".")[-1]
+            yield from value.get("init_args", {}).items()
+        else:
+            yield name, value
 
 
 def _kept(trainer: pl.Trainer) -> dict[str, Any] | None:

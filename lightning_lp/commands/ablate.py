@@ -25,12 +25,10 @@ from lightning_lp.model.module import LinkPredictionModule
 TUTORIAL = {
     "model.encoder": "sage",
     "model.losses": {"bce": 1.0},
-    "model.hidden_channels": 64,
+    "model.encoder.hidden_channels": 64,
     "model.lr": 0.001,
     "model.lr_schedule": "constant",
     "model.weight_decay": 0.0,
-    "data.num_neighbors": [20, 10],
-    "data.num_raters": None,
     "data.batch_size": 128,
     "trainer.max_epochs": 5,
 }
@@ -42,15 +40,15 @@ SAGE = TUTORIAL | {
 }
 VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "default": {},
-    "without the linear part": {"model.spectral_weight": 0.0},
+    "without the linear part": {"model.encoder.spectral_weight": 0.0},
     "without titles and years": {"data.title_terms": False},
     "without binary cross entropy": {"model.losses": {"softmax": 1.0}},
     "binary cross entropy alone": {"model.losses": {"bce": 1.0}},
     "BPR for softmax": {"model.losses": {"bpr": 1.0, "bce": 1.0}},
-    "half as wide": {"model.hidden_channels": 48},
-    "twice as wide": {"model.hidden_channels": 192},
+    "half as wide": {"model.encoder.hidden_channels": 48},
+    "twice as wide": {"model.encoder.hidden_channels": 192},
     "all links weigh the same": {"model.user_exponent": 0.0},
-    "dropout 0.3": {"model.dropout": 0.3},
+    "dropout 0.3": {"model.encoder.dropout": 0.3},
     "user embeddings: GraphSAGE, softmax": SAGE | {"model.losses": {"softmax": 1.0, "bce": 1.0}},
     "user embeddings: GraphSAGE, BCE": SAGE,
     "the tutorial": TUTORIAL
@@ -153,7 +151,9 @@ def _run_seed(lines: list[Line], options: Namespace, flags: list[str], seed: int
 
 def _candidates(module: LinkPredictionModule) -> Mapping[str, Candidate]:
     """What is fitted beside the variants: the baselines, and the linear part of the first variant at its settings."""
-    linear = LinearPart(module.hparams["spectral_channels"], module.hparams["spectral_l2"])
+    options = module.encoder.options
+    names = {"channels": "spectral_channels", "l2": "spectral_l2"}
+    linear = LinearPart(**{name: options[option] for name, option in names.items() if option in options})
     return {**BASELINES, LINEAR: Candidate(linear)}
 
 

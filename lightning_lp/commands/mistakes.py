@@ -5,6 +5,8 @@ import sys
 import textwrap
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
+from importlib import import_module
+from inspect import signature
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from pytorch_lightning import callbacks, loggers
 from lightning_lp.commands.packages import missing
 from lightning_lp.commands.spelling import spelled_settings
 from lightning_lp.errors import TRACEBACK, UserError, nearest
+from lightning_lp.model.encoders.registry import short_name
 
 _KINDS = {
     "int": "a whole number",
@@ -100,15 +103,26 @@ def _explain_class(key: str, path: str, problem: str) -> str:
         return _explain_value(f"{key}.{inner[1]}", problem)
     if lacks := re.match(r"the following arguments are required: (.+)", problem):
         return f"--{key} {name}: give {' and '.join(f'--{key}.{each}' for each in re.split(', *', lacks[1]))}, too"
+    if option := re.match(r"Option '(\w+)' is not accepted", problem):
+        return f"--{key} {name} has no option {option[1]}{_hint(nearest(option[1], _options(path)))}"
     if module := re.match(r"No module named '(.+)'", problem):
         here = "put its folder on PYTHONPATH" if path.startswith(module[1].split(".")[0]) else "install it"
         return f"--{key} {name}: there is no module {module[1]}: {here}"
     return f"--{key} {name}: {' '.join(problem.split())}"
 
 
+def _options(path: str) -> list[str]:
+    """The names of the options of a class; none if there is no such class."""
+    module, _, name = path.rpartition(".")
+    try:
+        return list(signature(getattr(import_module(module), name)).parameters)
+    except (ImportError, AttributeError, ValueError, TypeError):
+        return []
+
+
 def short(path: str) -> str:
     """The dotted path of a class, or its name alone, if that is enough to find it."""
-    return path.split(".")[-1] if path.startswith(_REFUSE) else path
+    return path.split(".")[-1] if path.startswith(_REFUSE) else short_name(path)
 
 
 def _hint(name: str | None) -> str:
@@ -181,7 +195,7 @@ def mistake(error: Exception) -> str | None:
     if isinstance(error, ImportError):
         return missing(error)
     if isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in text:
-        return f"out of memory: lower --data.batch_size, --model.hidden_channels or other sizes ({text[:200]})"
+        return f"out of memory: lower --data.batch_size, --model.encoder.hidden_channels or other sizes ({text[:200]})"
     if found := re.match(r"(\S+) does not have a deterministic implementation", text):
         return (
             f"--trainer.deterministic true: {found[1]} has no deterministic form on this device: "

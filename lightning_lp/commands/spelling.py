@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from lightning_lp.model.encoders.registry import DEFAULT, ENCODERS, make_encoder, spec_of
+from lightning_lp.model.encoders.registry import DEFAULT, ENCODERS, encoder_class, make_encoder, spec_of
 from lightning_lp.model.module import OLD_OPTIONS, with_old_options
 
 ENCODER = "--model.encoder"
@@ -27,9 +27,9 @@ def spelled_flags(args: Sequence[str]) -> list[str]:
     for before, arg in zip(["", *renamed], renamed, strict=False):
         name, given, value = arg.partition("=")
         if name == ENCODER and given:
-            arg = f"{ENCODER}={ENCODERS.get(value, value)}"
+            arg = f"{ENCODER}={_path(value)}"
         elif before == ENCODER:
-            arg = ENCODERS.get(arg, arg)
+            arg = _path(arg)
         found.append(arg)
     return found
 
@@ -52,6 +52,13 @@ def spelled_settings(settings: Any) -> Any:
         encoder = {**encoder, "class_path": ENCODERS.get(path, path)}
     rest = {name: value for name, value in model.items() if name not in OLD_OPTIONS}
     return {**settings, "model": {**rest, "encoder": encoder} if encoder is not None else rest}
+
+
+def _path(name: str) -> str:
+    """The dotted path of an encoder; what may be a path or a whole setting is left to the parser."""
+    if name not in ENCODERS and re.fullmatch(r"\w+", name) and name != "null":
+        encoder_class(name)  # refuses it
+    return ENCODERS.get(name, name)
 
 
 def fixed_options(hparams: Mapping[str, Any]) -> dict[str, Any]:

@@ -73,8 +73,8 @@ class LinearPart:
     """What the encoder ``history`` adds to its learned scores, alone: EASE with features, cut off after some channels.
 
     Args:
-        channels: how many singular values are kept (``--model.spectral_channels``).
-        l2: the penalty (``--model.spectral_l2``).
+        channels: how many singular values are kept (``--model.encoder.spectral_channels``).
+        l2: the penalty (``--model.encoder.spectral_l2``).
     """
 
     channels: int = 768

@@ -52,7 +52,7 @@ def _forward(module: pl.LightningModule, graph: HeteroData, users: Tensor) -> Te
     whole = HeteroData(graph.to_dict()).to(module.device)
     whole[RATES].pop("edge_label", None)
     scores = []
-    for chunk in users.split(max(1, _MAX_PAIRS // num_movies)):
+    for chunk in torch.split(users, max(1, _MAX_PAIRS // num_movies)):
         pairs = torch.cartesian_prod(chunk, torch.arange(num_movies)).T
         whole[RATES].edge_label_index = pairs.to(module.device)
         scores.append(module(whole).float().view(len(chunk), num_movies))

@@ -63,11 +63,10 @@ def test_memory_counts_the_rows_that_are_inverted():
 
 def test_the_linear_part_is_that_of_the_model():
     links, features = world(40, 30)
-    x = torch.from_numpy(features.toarray().T.copy())
-    terms = torch.zeros(30, 1, dtype=torch.int64)
-    pairs = torch.from_numpy(np.stack(links.nonzero()).astype(np.int64))
-    encoder = HistoryEncoder(30, 6, 0, 1, hidden_channels=4, spectral_channels=8, spectral_l2=20.0)
-    encoder.start_from(x, terms, pairs, 40, ratio=2.0)
+    graph = make_graph(torch.from_numpy(np.stack(links.nonzero()).astype(np.int64)), 40, 30)
+    graph[MOVIE].x = torch.from_numpy(features.toarray().T.copy())
+    encoder = built(HistoryEncoder(hidden_channels=4, spectral_channels=8, spectral_l2=20.0), 40, 30, 6)
+    encoder.prepare(graph, neg_sampling_ratio=2.0)
     part = LinearPart(channels=8, l2=20.0)
     found = scores(part, links, features)
     torch.testing.assert_close(part.source, encoder.spectral_source)

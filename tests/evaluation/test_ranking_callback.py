@@ -2,7 +2,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from lightning_lp.model.encoders.embed import embed_all
 from pytorch_lightning.callbacks import ModelCheckpoint
 
 from lightning_lp.callbacks.ranking import RankingMetrics
@@ -31,7 +30,7 @@ def test_a_fit_logs_and_monitors_ranking(root):
     assert float(checkpoint.best_model_score) == pytest.approx(found["ndcg@20"], abs=1e-6)
     data, model = cli.datamodule, cli.model
     task = ranking_task(data.split.val, data.graph.below_min_rating)
-    expected = rank_users(task, dot_products(*embed_all(model.encoder, data.split.val))).means()
+    expected = rank_users(task, dot_products(*model.encoder.embed_all(data.split.val))).means()
     assert {name: found[name] for name in expected} == pytest.approx(expected, abs=1e-6)
     (tested,) = cli.trainer.test(model, datamodule=data, ckpt_path="best", verbose=False)
     assert {f"test/{name}" for name in NAMES} <= tested.keys()
@@ -80,7 +79,7 @@ def test_some_of_the_users_are_ranked(root):
     assert torch.equal(of_some.values["recall@20"], of_all.values["recall@20"][rows])
     cli = fit(root, "--ranking.max_users=7", "--trainer.logger=false")
     task = ranking_task(data.split.val, max_users=7)
-    expected = rank_users(task, dot_products(*embed_all(cli.model.encoder, data.split.val))).means()
+    expected = rank_users(task, dot_products(*cli.model.encoder.embed_all(data.split.val))).means()
     assert float(cli.trainer.callback_metrics["val/recall@20"]) == pytest.approx(expected["recall@20"], abs=1e-6)
 
 
@@ -93,7 +92,7 @@ def test_embedding_all_equals_the_loader(root):
     cli = fit(root, "--trainer.logger=false")
     data, model = cli.datamodule, cli.model
     model.eval()
-    z_user, z_movie = embed_all(model.encoder, data.split.val)
+    z_user, z_movie = model.encoder.embed_all(data.split.val)
     with torch.no_grad():
         alone = MovieLensDataModule(str(root))  # without a Trainer, batches carry messages
         alone.setup()

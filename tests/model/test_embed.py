@@ -1,5 +1,4 @@
 import torch
-from lightning_lp.model.encoders.embed import embed_all
 
 from lightning_lp.data.schema import MOVIE, RATES, USER
 from lightning_lp.evaluation.ranking import dot_products
@@ -9,8 +8,8 @@ from tests.graphs import make_graph, random_links, sage_module
 def test_matrices_give_what_lists_of_edges_give():
     data = make_graph(random_links(20, 30, 150, seed=0), 21, 31)  # the last user and movie have no messages
     module = sage_module(21, 31, 3, hidden_channels=8).train()
-    expected = module.encoder(data.node_id_dict, data.x_dict, data.edge_index_dict)
-    z_user, z_movie = embed_all(module.encoder, data)
+    expected = module.encoder(data)
+    z_user, z_movie = module.encoder.embed_all(data)
     torch.testing.assert_close(z_user, expected[USER].detach())
     torch.testing.assert_close(z_movie, expected[MOVIE].detach())
     assert not z_user.requires_grad

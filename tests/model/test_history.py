@@ -7,7 +7,7 @@ from lightning_lp.data.schema import MOVIE, RATES, REV_RATES, USER
 from lightning_lp.model.encoders.history import HistoryEncoder
 from lightning_lp.model.encoders.spectral import feature_rows, scored, spectral_embeddings
 from tests.graph.test_sampler import make_loader
-from tests.graphs import graphs, make_graph, random_links
+from tests.graphs import built, graphs, make_graph, random_links
 
 
 @pytest.fixture
@@ -20,25 +20,25 @@ def data():
 @pytest.fixture
 def encoder(data):
     torch.manual_seed(0)
-    encoder = HistoryEncoder(30, 3, 4, 2, hidden_channels=8, spectral_channels=6)
-    encoder.start_from(data[MOVIE].x, data[MOVIE].terms, data[RATES].edge_index, 20, 2.0)
+    encoder = built(HistoryEncoder(hidden_channels=8, spectral_channels=6), 20, 30, 3, 4, 2)
+    encoder.prepare(data, neg_sampling_ratio=2.0)
     for parameter in encoder.parameters():
         parameter.data.add_(0.1 * torch.randn_like(parameter))
     return encoder
 
 
-def embed(encoder, data):
-    z_dict = encoder(data.node_id_dict, {}, data.edge_index_dict)
+def embed(encoder, data, *, as_in_training=False):
+    z_dict = encoder.embed_for_training(data) if as_in_training else encoder(data)
     return z_dict[USER], z_dict[MOVIE]
 
 
-@pytest.mark.parametrize("training", [True, False])
-def test_scores_are_the_joint_log_odds(encoder, data, training):
+@pytest.mark.parametrize("losses_see", [True, False])
+def test_scores_are_the_joint_log_odds(encoder, data, losses_see):
     """Against a loop: logit = log softmax over unseen movies + activity * log(number of ratings) + constant.
 
-    In training the normaliser comes later, from the scores that the loss computes anyway.
+    What the losses see lacks the linear part; the normaliser comes later, from the scores that they compute anyway.
     """
-    z_user, z_movie = embed(encoder.train(training), data)
+    z_user, z_movie = embed(encoder, data, as_in_training=losses_see)
     logits = z_user @ z_movie.T
     for user in range(20):
         movies = data[RATES].edge_index[1, data[RATES].edge_index[0] == user]
@@ -48,12 +48,12 @@ def test_scores_are_the_joint_log_odds(encoder, data, training):
         conv = encoder.conv.lin_l(mean) + encoder.conv.lin_r(h)
         h = h + encoder.user_lin(conv.relu())
         scores = table @ h + encoder.movie_bias
-        if not training:
+        if not losses_see:
             linear = scored(encoder.spectral_source) @ encoder.spectral_source[movies].sum(dim=0)
             scores = (scores + encoder.spectral_weight * linear) / encoder.temperature
         unseen = torch.ones(30, dtype=torch.bool)
         unseen[movies] = False
-        log_p = scores if training else scores - scores[unseen].logsumexp(dim=0)
+        log_p = scores if losses_see else scores - scores[unseen].logsumexp(dim=0)
         expected = log_p + encoder.activity * torch.tensor(max(1.0, float(len(movies)))).log() + encoder.constant
         torch.testing.assert_close(logits[user], expected, rtol=1e-4, atol=1e-4)
 
@@ -62,7 +62,7 @@ def test_batches_give_what_the_whole_graph_gives(encoder, data):
     z_user, z_movie = embed(encoder.eval(), data)
     hops = {RATES: [0], REV_RATES: [-1]}
     for batch in make_loader(data, hops, batch_size=16, exclude_seed_links=False):
-        z_dict = encoder(batch.node_id_dict, {}, batch.edge_index_dict)
+        z_dict = encoder(batch)
         user, movie = batch[RATES].edge_label_index
         torch.testing.assert_close(z_dict[USER][user], z_user[batch[USER].node_id[user]])
         torch.testing.assert_close(z_dict[MOVIE][movie], z_movie[batch[MOVIE].node_id[movie]])
@@ -73,7 +73,7 @@ def test_the_links_being_scored_are_left_out(encoder, data):
     encoder.eval()
     hops = {RATES: [0], REV_RATES: [-1]}
     batch = next(iter(make_loader(data, hops, batch_size=1)))
-    z_dict = encoder(batch.node_id_dict, {}, batch.edge_index_dict)
+    z_dict = encoder(batch)
     user, movie = (batch[kind].node_id[batch[RATES].edge_label_index[i, 0]] for i, kind in enumerate((USER, MOVIE)))
     links = data[RATES].edge_index
     rest = links[:, ~((links[0] == user) & (links[1] == movie))]
@@ -83,8 +83,8 @@ def test_the_links_being_scored_are_left_out(encoder, data):
 
 def test_a_user_of_everything_or_nothing_has_finite_vectors(encoder):
     links = torch.stack([torch.zeros(30, dtype=torch.int64), torch.arange(30)])
-    for training in (True, False):
-        z_user, _ = embed(encoder.train(training), make_graph(links, 20, 30))
+    for as_in_training in (True, False):
+        z_user, _ = embed(encoder, make_graph(links, 20, 30), as_in_training=as_in_training)
         assert z_user.isfinite().all()
 
 

@@ -1,7 +1,6 @@
 import pytest
 import pytorch_lightning as pl
 import torch
-from lightning_lp.model.encoders.embed import embed_all
 from sklearn.metrics import average_precision_score, roc_auc_score
 from torch_geometric.loader import LinkNeighborLoader
 from torchmetrics.functional.classification import binary_calibration_error
@@ -9,7 +8,7 @@ from torchmetrics.functional.classification import binary_calibration_error
 from lightning_lp.data.schema import MOVIE, RATES, REV_RATES, USER
 from lightning_lp.model.module import LinkPredictionModule
 from tests.graph.test_sampler import make_loader, make_sampler
-from tests.graphs import make_graph, random_links, sage_module, train_alone
+from tests.graphs import history_module, make_graph, random_links, sage_module, train_alone
 
 
 def trainer(**options: object) -> pl.Trainer:
@@ -34,7 +33,7 @@ def test_a_world_with_a_known_answer():
     trainer(max_epochs=20).fit(module, make_loader(data, [-1, -1], batch_size=32))
     module.eval()
     with torch.no_grad():
-        z_dict = module.encoder(data.node_id_dict, {}, data.edge_index_dict)
+        z_dict = module.encoder(data)
         scores = z_dict[USER] @ z_dict[MOVIE].t()
     scores[data[RATES].edge_index[0], data[RATES].edge_index[1]] = -torch.inf
     assert scores.argmax(dim=1).tolist() == list(range(20))
@@ -87,7 +86,7 @@ def test_mixed_precision_keeps_scores_and_metrics_in_float32(encoder):
     module = (
         sage_module(60, 80, 3, hidden_channels=64)
         if encoder == "sage"
-        else LinkPredictionModule(60, 80, 3, 0, 1, hidden_channels=64, spectral_channels=4)
+        else history_module(60, 80, 3, 0, 1, hidden_channels=64)
     )
     num_neighbors = [-1, -1] if encoder == "sage" else {RATES: [0], REV_RATES: [-1]}
     loader = LinkNeighborLoader(
@@ -128,7 +127,7 @@ def test_every_parameter_learns():
 @pytest.mark.parametrize("losses", [{"softmax": 1.0}, {"bpr": 1.0}, {"softmax": 1.0, "bce": 1.0}])
 def test_every_parameter_of_the_default_model_is_in_the_loss(losses):
     data = make_graph(random_links(20, 30, 150, seed=0), 20, 30)
-    module = LinkPredictionModule(20, 30, 3, 0, 1, hidden_channels=8, spectral_channels=4, losses=losses)
+    module = history_module(20, 30, 3, 0, 1, losses=losses)
     train_alone(module)
     batch = next(iter(make_loader(data, {RATES: [0], REV_RATES: [-1]}, batch_size=64)))
     module.training_step(batch, 0).backward()
@@ -170,7 +169,7 @@ def test_every_precision_trains(encoder, precision, monkeypatch):
     )  # there is no data module to start from
     data = make_graph(random_links(20, 30, 150, seed=0), 20, 30)
     if encoder == "history":
-        module, fan_out = LinkPredictionModule(20, 30, 3, 0, 1, hidden_channels=8, spectral_channels=4), [-1]
+        module, fan_out = history_module(20, 30, 3, 0, 1), [-1]
     else:
         module, fan_out = sage_module(20, 30, 3, hidden_channels=8), [3, 3]
     start = [parameter.clone() for parameter in module.parameters() if parameter.requires_grad]
@@ -180,6 +179,6 @@ def test_every_precision_trains(encoder, precision, monkeypatch):
     now = [parameter for parameter in module.parameters() if parameter.requires_grad]
     assert all(parameter.isfinite().all() for parameter in now)
     assert any(not torch.equal(old.float(), new.float()) for old, new in zip(start, now, strict=True))
-    z_user, z_movie = embed_all(module.encoder, data)
+    z_user, z_movie = module.encoder.embed_all(data)
     assert z_user.dtype == z_movie.dtype == torch.float32
     assert (z_user @ z_movie.T).isfinite().all()

@@ -5,10 +5,9 @@ import torch
 
 from lightning_lp.data.schema import MOVIE, RATES, REV_RATES, USER
 from lightning_lp.errors import UserError
-from lightning_lp.model.module import LinkPredictionModule
 from lightning_lp.model.schedule import warm_cosine
 from tests.graph.test_sampler import make_loader
-from tests.graphs import make_graph, random_links, sage_module, train_alone
+from tests.graphs import history_module, make_graph, random_links, sage_module, train_alone
 
 
 @pytest.fixture
@@ -18,7 +17,7 @@ def data():
 
 def history(**options):
     torch.manual_seed(0)
-    return LinkPredictionModule(20, 30, 3, 0, 1, hidden_channels=8, spectral_channels=4, **options)
+    return history_module(20, 30, 3, 0, 1, **options)
 
 
 def first_batch(data, hops):
@@ -41,9 +40,8 @@ def test_graphsage_trains_with_every_loss(data, losses):
 
 def test_dropout_is_of_training_alone(data):
     plain, dropped = history(), history(dropout=0.5)
-    inputs = data.node_id_dict, {}, data.edge_index_dict
     for training in (False, True):
-        z, z_dropped = (module.train(training).encoder(*inputs)[USER][:, :-1] for module in (plain, dropped))
+        z, z_dropped = (module.train(training).encoder(data)[USER][:, :-1] for module in (plain, dropped))
         assert torch.allclose(z, z_dropped) is not training
 
 
@@ -67,7 +65,7 @@ def test_raters_are_sampled_only_if_asked_for(data):
 def test_temperature_changes_no_order_of_a_user(data):
     orders = []
     for temperature in (0.5, 3.0):
-        z_dict = history(temperature=temperature).eval().encoder(data.node_id_dict, {}, data.edge_index_dict)
+        z_dict = history(temperature=temperature).eval().encoder(data)
         orders.append((z_dict[USER].double() @ z_dict[MOVIE].double().T).argsort(dim=1))
     assert torch.equal(*orders)
 
@@ -85,10 +83,5 @@ def test_the_learning_rate_warms_up_and_falls_to_nothing():
     [("losses", {}), ("losses", {"hinge": 1.0}), ("losses", {"bce": 0.0}), ("dropout", 1.0), ("temperature", 0.0)],
 )
 def test_what_cannot_be_right_is_refused(option, value):
-    with pytest.raises(UserError, match=f"--model.{option} "):
+    with pytest.raises(UserError, match=f"{option} "):
         history(**{option: value})
-
-
-def test_history_reads_one_hop():
-    with pytest.raises(UserError, match="reads one hop, and 2 are sampled"):
-        history(num_layers=2)

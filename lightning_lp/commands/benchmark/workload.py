@@ -74,7 +74,7 @@ def make_model(settings: Mapping[str, Any], data: MovieLensDataModule) -> LinkPr
     """The model of the settings for this data, from seed 0."""
     pl.seed_everything(0, verbose=False)
     sizes = (data.num_users, data.num_movies, data.num_features, data.num_terms, data.max_terms)
-    return LinkPredictionModule(*sizes, num_layers=len(settings["data"]["num_neighbors"]), **settings["model"])
+    return LinkPredictionModule(*sizes, **settings["model"])
 
 
 def make_trainer(settings: Mapping[str, Any], steps: int, **options: Any) -> pl.Trainer:

@@ -29,16 +29,22 @@ _ENOUGH = 25
 
 
 def at(model: Mapping[str, Any], name: str) -> Any:
-    """The value of a setting whose name may have dots."""
-    return functools.reduce(operator.getitem, name.split("."), model)
+    """The value of a setting of the model or of its encoder; its name may have dots."""
+    return functools.reduce(operator.getitem, name.split("."), _group(model, name))
+
+
+def _group(model: Mapping[str, Any], name: str) -> Any:
+    """The settings that hold one of this name."""
+    options = model["encoder"]["init_args"]
+    return options if name in options else model
 
 
 def with_params(settings: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, Any]:
     """A copy of the settings of ``fit`` with a trial's parameters, which are named from ``model`` down."""
     changed = copy.deepcopy(dict(settings))
     for name, value in params.items():
-        group, _, key = f"model.{name}".rpartition(".")
-        at(changed, group)[key] = value
+        *groups, key = name.split(".")
+        functools.reduce(operator.getitem, groups, _group(changed["model"], name))[key] = value
     return changed
 
 

@@ -127,7 +127,7 @@ def settings_of(defaults: Path, flags: Sequence[str]) -> dict[str, Any]:
         SystemExit: flags that cannot be parsed.
     """
     settings = cli.settings_of(["--config", str(defaults), *flags])
-    check_model({**settings["model"], "num_layers": len(settings["data"]["num_neighbors"])})
+    check_model(settings["model"])
     for group, name in (("data", "num_val"), ("trainer", "limit_val_batches")):
         if settings[group][name] == 0:
             raise UserError(f"--{group}.{name} 0: a search needs validation; leave the option out")
@@ -140,10 +140,9 @@ def settings_of(defaults: Path, flags: Sequence[str]) -> dict[str, Any]:
 
 def space_of(model: Mapping[str, Any]) -> dict[str, BaseDistribution]:
     """``SPACE`` without what the model's encoder and losses do not read."""
-    unused = set()
-    if model["encoder"] != "history":
-        unused |= {"dropout"}
-    if model["encoder"] != "history" or model["spectral_channels"] == 0:
+    options = model["encoder"]["init_args"]
+    unused = {name for name in SPACE if name.split(".")[0] not in {*model, *options}}
+    if not options.get("spectral_channels"):
         unused |= {"spectral_weight", "spectral_l2"}
     if "bce" not in model["losses"] or len(model["losses"]) == 1:
         unused |= {"losses.bce"}

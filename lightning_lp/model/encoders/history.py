@@ -147,8 +147,10 @@ class HistoryEncoder(Encoder):
 
     def _table(self) -> Tensor:
         """[num_movies, hidden_channels] what is learned of each movie."""
-        table = self.movie_emb.weight + self.term_emb(self.terms)
-        return table if self.movie_lin is None else table + self.movie_lin(self.x)
+        table: Tensor = self.movie_emb.weight + self.term_emb(self.terms)
+        if self.movie_lin is not None:
+            table = table + self.movie_lin(self.x)
+        return table
 
     def _catalogue(self) -> Tensor:
         """[num_movies, hidden_channels + spectral_channels + 1] vectors of all movies, without the user's channel."""

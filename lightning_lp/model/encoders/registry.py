@@ -35,10 +35,11 @@ def encoder_class(name: str) -> type[Encoder]:
     module, _, attribute = path.rpartition(".")
     if not module:
         near = f"; did you mean {found}?" if (found := nearest(name, ENCODERS)) else ""
-        raise UserError(f"encoder {name}: one of {', '.join(ENCODERS)}, or the dotted path of your own, wanted{near}")
+        names = ", ".join(ENCODERS)
+        raise UserError(f"--model.encoder {name}: one of {names}, or the dotted path of your own, wanted{near}")
     found_class = getattr(import_module(module), attribute, None)
     if not (isinstance(found_class, type) and issubclass(found_class, Encoder)):
-        raise UserError(f"encoder {name}: a subclass of lightning_lp.Encoder wanted")
+        raise UserError(f"--model.encoder {name}: a subclass of lightning_lp.Encoder wanted")
     return found_class
 
 
@@ -51,8 +52,8 @@ def make_encoder(what: "Encoder | str | Mapping[str, Any] | None") -> Encoder:
     """
     if isinstance(what, Encoder):
         return what
-    asked = {"class_path": what or DEFAULT} if not isinstance(what, Mapping) else what
-    return encoder_class(asked["class_path"])(**asked.get("init_args") or {})
+    asked: Mapping[str, Any] = what if isinstance(what, Mapping) else {"class_path": what or DEFAULT}
+    return encoder_class(asked["class_path"])(**(asked.get("init_args") or {}))
 
 
 def spec_of(encoder: Encoder) -> dict[str, Any]:
