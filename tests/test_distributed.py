@@ -193,7 +193,7 @@ def test_fewer_labels_than_processes_are_refused(root):
 def test_processes_with_other_data_are_found_out(root):
     data = MovieLensDataModule(root=str(root))
     strategy = SimpleNamespace(broadcast=lambda value: "another")
-    data.trainer = SimpleNamespace(world_size=2, global_rank=1, strategy=strategy)
+    data.trainer = SimpleNamespace(lightning_module=None, world_size=2, global_rank=1, strategy=strategy)
     with pytest.raises(UserError, match="process 1 read other data than process 0"):
         data.setup()
     data.trainer.strategy.broadcast = lambda value: value

@@ -1,3 +1,4 @@
+import copy
 import csv
 import io
 import json
@@ -17,13 +18,13 @@ from hypothesis import strategies as st
 from lightning_lp.__main__ import run
 from lightning_lp.checkpointing.finding import load_checkpoint, newest_run
 from lightning_lp.commands.recommend import recommend
-from lightning_lp.data.schema import MOVIE, RATES, REV_RATES, USER, Columns
+from lightning_lp.data.schema import MOVIE, REV_RATES, USER, Columns
 from lightning_lp.data.sources.synthetic import write_movielens
 from lightning_lp.errors import UserError
 from lightning_lp.recommend.listing import write_chunks
 from lightning_lp.recommend.recommender import Recommender
 from lightning_lp.recommend.topk import best
-from tests.graphs import sage_module
+from tests.graphs import make_graph, sage_module
 from tests.journeys import SAGE, best_checkpoint, fit
 
 KEEN = 41
@@ -151,12 +152,10 @@ def test_scores_are_probabilities_of_the_model(recommender, checkpoint):
     x = torch.from_numpy(
         np.array([[name in text.split("|") for name in state["vocabulary"]] for text in state["genres"]])
     )
+    graph = make_graph(links, 41, 60)
+    graph[MOVIE].x = x.float()
     with torch.no_grad():
-        z = module.encoder(
-            {USER: torch.arange(41), MOVIE: torch.arange(60)},
-            {MOVIE: x.float()},
-            {RATES: links, REV_RATES: links.flip(0)},
-        )
+        z = module.encoder(graph)
         expected = (z[USER] @ z[MOVIE].T).sigmoid()
     for movie in recommender.recommend(7, k=60):
         index = recommender.movies.index([movie.movie_id])[0]
@@ -196,12 +195,11 @@ def test_known_answer_world_has_the_withheld_movie_first():
     torch.manual_seed(0)
     module = sage_module(n, n, num_features=0, hidden_channels=16)
     optimizer = torch.optim.Adam(module.parameters(), lr=0.01, weight_decay=5e-3)
-    nodes = {USER: torch.arange(n), MOVIE: torch.arange(n)}
     for _ in range(300):
         order = torch.randperm(links.size(1))
         scored, messages = links[:, order[:60]], links[:, order[60:]]
         negative = non_links[:, torch.randint(non_links.size(1), (120,))]
-        z = module.encoder(nodes, {}, {RATES: messages, REV_RATES: messages.flip(0)})
+        z = module.encoder(make_graph(messages, n, n))
         logits = module.classifier(z[USER], z[MOVIE], torch.cat([scored, negative], dim=1))
         loss = F.binary_cross_entropy_with_logits(logits, torch.cat([torch.ones(60), torch.zeros(120)]))
         optimizer.zero_grad()
@@ -241,18 +239,18 @@ def test_with_graphsage_a_new_user_is_a_node_that_only_receives(folder):
     module, state = load_checkpoint(folder / "sage" / "lightning_logs" / "version_0")
     recommender = Recommender(module, state)
     links, liked = state["links"].long(), torch.tensor([3, 8, 21])
-    encoder, known = module.encoder, module.encoder.user_emb.weight
+    encoder = copy.deepcopy(module.encoder)
+    known = encoder.user_emb.weight
     encoder.user_emb = torch.nn.Embedding.from_pretrained(torch.cat([known, known.mean(dim=0, keepdim=True)]))
     x = torch.from_numpy(
         np.array([[name in text.split("|") for name in state["vocabulary"]] for text in state["genres"]])
     )
     messages = torch.stack([liked, torch.full_like(liked, 41)])
+    graph = make_graph(links, 42, 60)
+    graph[MOVIE].x = x.float()
+    graph[REV_RATES].edge_index = torch.cat([links.flip(0), messages], dim=1)
     with torch.no_grad():
-        z = encoder(
-            {USER: torch.arange(42), MOVIE: torch.arange(60)},
-            {MOVIE: x.float()},
-            {RATES: links, REV_RATES: torch.cat([links.flip(0), messages], dim=1)},
-        )
+        z = encoder(graph)
     before = recommender.movie_embeddings.copy()
     embedded = recommender.embed_new([liked.numpy(), np.array([5])])
     assert embedded.shape == (2, 8)

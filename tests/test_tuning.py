@@ -24,6 +24,7 @@ from lightning_lp.commands.tune.study import best_of, finished_of, opened, prepa
 from lightning_lp.data.datamodule import MovieLensDataModule
 from lightning_lp.data.sources.synthetic import write_movielens
 from lightning_lp.errors import UserError
+from lightning_lp.model.encoders.registry import make_encoder
 from lightning_lp.model.settings import check_model
 from tests.journeys import QUIET, SCRIPTS, results, run_folders, run_script
 
@@ -90,7 +91,7 @@ def fake(monkeypatch: pytest.MonkeyPatch, stop_at: int | None = None) -> None:
     def measured(settings: dict, seed: int, metric: str) -> float:
         if next(calls) == stop_at:
             raise SystemExit(137)
-        return settings["model"]["dropout"] + 0.01 * seed
+        return settings["model"]["encoder"]["init_args"]["dropout"] + 0.01 * seed
 
     monkeypatch.setattr(tuning, "measure", measured)
 
@@ -151,16 +152,26 @@ def test_every_bound_is_allowed_and_differs_from_the_others():
         changed = [with_params(settings, {name: bound})["model"] for bound in bounds]
         assert len({str(model) for model in changed}) == len(bounds)
         for model in changed:
-            check_model({**model, "num_layers": 1})
+            check_model(model)
+            make_encoder(model["encoder"])
     assert settings == yaml.safe_load((CONFIGS / "default.yaml").read_text()), "a copy is changed"
 
 
 @pytest.mark.parametrize("encoder", ["history", "sage"])
 def test_the_start_is_the_settings_or_the_nearest_point(encoder):
-    model = yaml.safe_load((CONFIGS / "default.yaml").read_text())["model"] | {"encoder": encoder}
+    options = {
+        "hidden_channels": 96,
+        "dropout": 0.0,
+        "spectral_channels": 8,
+        "spectral_weight": 10.0,
+        "spectral_l2": 150.0,
+    }
+    spec = {"class_path": encoder, "init_args": options if encoder == "history" else {"hidden_channels": 64}}
+    model = yaml.safe_load((CONFIGS / "default.yaml").read_text())["model"] | {"encoder": spec}
     start = start_of(model)
     assert with_params({"model": model}, start) == {"model": model}, "the default settings are a point of the space"
-    far = start_of(model | {"weight_decay": 0.0, "hidden_channels": 1000})
+    wide = spec | {"init_args": spec["init_args"] | {"hidden_channels": 1000}}
+    far = start_of(model | {"weight_decay": 0.0, "encoder": wide})
     assert (far["weight_decay"], far["hidden_channels"]) == (1e-5, 256)
     assert start.keys() == space_of(model).keys()
 

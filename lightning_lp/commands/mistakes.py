@@ -19,7 +19,7 @@ from pytorch_lightning import callbacks, loggers
 from lightning_lp.commands.packages import missing
 from lightning_lp.commands.spelling import spelled_settings
 from lightning_lp.errors import TRACEBACK, UserError, nearest
-from lightning_lp.model.encoders.registry import short_name
+from lightning_lp.model.encoders.registry import ENCODERS, short_name
 
 _KINDS = {
     "int": "a whole number",
@@ -50,6 +50,7 @@ def explain(message: str, flags: Iterable[str]) -> str:
         return _explain_value(wrong[1], message)
     line = " ".join(message.split())
     known = [flag for flag in flags if not flag.endswith(".help")]
+    known += sorted({f"--model.encoder.{option}" for path in ENCODERS.values() for option in _options(path)})
     # `--flag` as typed, or the name that a message quotes.
     for name in re.findall(r"(?<!\S)--[\w.]+|(?<=option ')[\w.]+", message):
         flag = name if name.startswith("--") else f"--{name}"

@@ -10,7 +10,8 @@ from lightning_lp.model.encoders.registry import DEFAULT, ENCODERS, encoder_clas
 from lightning_lp.model.module import OLD_OPTIONS, with_old_options
 
 ENCODER = "--model.encoder"
-_OLD_FLAG = re.compile(rf"--model\.({'|'.join(sorted(OLD_OPTIONS))})(=.*)?", re.DOTALL)
+_OLD = OLD_OPTIONS - {"num_layers"}  # which followed from the hops that were sampled
+_OLD_FLAG = re.compile(rf"--model\.({'|'.join(sorted(_OLD))})(=.*)?", re.DOTALL)
 
 
 def spelled_flags(args: Sequence[str]) -> list[str]:
@@ -39,10 +40,10 @@ def spelled_settings(settings: Any) -> Any:
     model = settings.get("model") if isinstance(settings, dict) else None
     if not isinstance(model, dict):
         return settings
-    old = {name: value for name, value in model.items() if name in OLD_OPTIONS}
+    old = {name: value for name, value in model.items() if name in _OLD}
     encoder = model.get("encoder")
     hops = (settings.get("data") or {}).get("num_neighbors")
-    if isinstance(encoder, str) and hops and old and "num_layers" not in old:  # it followed from that
+    if isinstance(encoder, str) and hops and old:
         old["num_layers"] = len(hops)
     if isinstance(encoder, str | None) and (encoder or old):
         name = encoder or DEFAULT
@@ -50,7 +51,7 @@ def spelled_settings(settings: Any) -> Any:
     if isinstance(encoder, Mapping) and "class_path" in encoder:
         path = encoder["class_path"]
         encoder = {**encoder, "class_path": ENCODERS.get(path, path)}
-    rest = {name: value for name, value in model.items() if name not in OLD_OPTIONS}
+    rest = {name: value for name, value in model.items() if name not in _OLD}
     return {**settings, "model": {**rest, "encoder": encoder} if encoder is not None else rest}
 
 

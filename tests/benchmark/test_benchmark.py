@@ -172,7 +172,7 @@ def test_fast_is_the_tutorials_model_and_loss():
     fast_, tutorial = (
         yaml.safe_load((SCRIPTS / "configs" / f"{name}.yaml").read_text()) for name in ("fast", "tutorial")
     )
-    for name in ("encoder", "losses", "hidden_channels", "weight_decay"):
+    for name in ("encoder", "losses", "weight_decay"):
         assert fast_["model"][name] == tutorial["model"][name]
     for name in ("neg_sampling_ratio", "eval_neg_sampling_ratio", "title_terms"):
         assert fast_["data"][name] == tutorial["data"][name]

@@ -3,10 +3,11 @@ import pytest
 import torch
 from scipy.sparse import csr_matrix
 
+from lightning_lp.data.schema import MOVIE
 from lightning_lp.evaluation.baselines import BASELINES, link_matrix
 from lightning_lp.evaluation.linear import EASE, LinearPart
 from lightning_lp.model.encoders.history import HistoryEncoder
-from tests.graphs import random_links
+from tests.graphs import built, make_graph, random_links
 
 NO_FEATURES = csr_matrix((0, 30), dtype=np.float32)
 

@@ -5,10 +5,9 @@ import torch
 
 from lightning_lp.data.schema import MOVIE, RATES, REV_RATES, USER
 from lightning_lp.model.classifier import DotProductClassifier
-from lightning_lp.model.module import LinkPredictionModule
 from lightning_lp.model.scores import BatchScores, batch_candidates, catalogue_candidates
 from tests.graph.test_sampler import make_loader
-from tests.graphs import make_graph, random_links, sage_module, train_alone
+from tests.graphs import history_module, make_graph, random_links, sage_module, train_alone
 
 CLASSIFIER = DotProductClassifier()
 HISTORY = {RATES: [0], REV_RATES: [-1]}
@@ -21,7 +20,7 @@ def data():
 
 def history(**options):
     torch.manual_seed(0)
-    module = LinkPredictionModule(20, 30, 3, 0, 1, hidden_channels=8, spectral_channels=4, **options)
+    module = history_module(20, 30, 3, 0, 1, **options)
     module.encoder.movie_bias.data.normal_()
     return module
 
@@ -36,7 +35,7 @@ def unseen(batch, data):
 
 def test_logits_are_normalised_over_the_unseen_movies(data):
     module, batch = history(), next(iter(make_loader(data, HISTORY, batch_size=64)))
-    z_dict, catalogue = module._embed(batch), module.encoder.catalogue()
+    z_dict, catalogue = module.encoder.embed_for_training(batch), module.encoder.catalogue()
     scores = BatchScores(z_dict, batch, module.classifier, catalogue)
     for i, (user, movie) in enumerate(batch[RATES].edge_label_index.t().tolist()):
         vector = z_dict[USER][user]
@@ -48,7 +47,7 @@ def test_logits_are_normalised_over_the_unseen_movies(data):
 def test_candidates_of_a_large_catalogue_are_a_sample(data):
     """Its estimate of the normaliser is right on average; the links of the batch are left out of it."""
     module, batch = history(), next(iter(make_loader(data, HISTORY, batch_size=4)))
-    z_dict, catalogue = module._embed(batch), module.encoder.catalogue().detach()
+    z_dict, catalogue = module.encoder.embed_for_training(batch), module.encoder.catalogue().detach()
     whole = BatchScores(z_dict, batch, module.classifier, catalogue)
     rows, columns = whole.user, batch[MOVIE].node_id[batch[RATES].edge_label_index[1, whole.label > 0]]
     others = whole.candidates.detach().index_put((rows, columns), torch.tensor(-torch.inf)).exp().sum(dim=1)
