@@ -335,10 +335,7 @@ MISTAKES = {
     "batch size": (["fit", "--data.batch_size=0"], "--data.batch_size 0: 1 or more"),
     "leak": (["fit", "--data.exclude_seed_links=false"], "the very links that it is to predict"),
     "hops": (["fit", "--data.num_neighbors=[]"], "--data.num_neighbors []"),
-    "other hops": (
-        ["fit", "--data.root={root}", "--data.eval_num_neighbors=[1,2]"],
-        "is for 2 hops, and the encoder reads 1",
-    ),
+    "other hops": (["fit", "--data.root={root}", "--data.eval_num_neighbors=[1,2]"], "is for 2 hops, and the encoder"),
     "wrong flag": (["fit", "--data.rot=x"], "did you mean --data.root?"),
     "part of a flag": (["fit", "--resum"], "did you mean --resume?"),
     "wrong value": (["fit", "--data.split=latest"], "random"),

@@ -127,7 +127,7 @@ def test_the_public_names_are_imported_when_they_are_used():
     assert lightning_lp.Recommender is Recommender
     assert lightning_lp.MovieLensDataModule is MovieLensDataModule
     assert lightning_lp.LinkPredictionModule is LinkPredictionModule
-    assert sorted(lightning_lp.__all__) == ["LinkPredictionModule", "MovieLensDataModule", "Recommender"]
+    assert sorted(lightning_lp.__all__) == ["Encoder", "LinkPredictionModule", "MovieLensDataModule", "Recommender"]
     with pytest.raises(AttributeError, match="has no attribute 'Recomender'"):
         _ = lightning_lp.Recomender
     cheap = "import sys, lightning_lp; sys.exit('torch' in sys.modules)"

@@ -24,7 +24,7 @@ from lightning_lp.commands.tune.study import best_of, finished_of, opened, prepa
 from lightning_lp.data.datamodule import MovieLensDataModule
 from lightning_lp.data.sources.synthetic import write_movielens
 from lightning_lp.errors import UserError
-from lightning_lp.model.encoders.registry import make_encoder
+from lightning_lp.model.encoders.registry import make_encoder, spec_of
 from lightning_lp.model.settings import check_model
 from tests.journeys import QUIET, SCRIPTS, results, run_folders, run_script
 
@@ -159,14 +159,7 @@ def test_every_bound_is_allowed_and_differs_from_the_others():
 
 @pytest.mark.parametrize("encoder", ["history", "sage"])
 def test_the_start_is_the_settings_or_the_nearest_point(encoder):
-    options = {
-        "hidden_channels": 96,
-        "dropout": 0.0,
-        "spectral_channels": 8,
-        "spectral_weight": 10.0,
-        "spectral_l2": 150.0,
-    }
-    spec = {"class_path": encoder, "init_args": options if encoder == "history" else {"hidden_channels": 64}}
+    spec = spec_of(make_encoder(encoder))
     model = yaml.safe_load((CONFIGS / "default.yaml").read_text())["model"] | {"encoder": spec}
     start = start_of(model)
     assert with_params({"model": model}, start) == {"model": model}, "the default settings are a point of the space"
@@ -273,7 +266,7 @@ def test_a_metric_that_is_better_when_small(settings, monkeypatch, capsys, tmp_p
         show(study, [0, 1], "loss")
         assert "validation loss, mean of seeds 0, 1: the best of 4 trials" in capsys.readouterr().out
         write_report(study, settings, tmp_path, [0, 1], "loss")
-    best = yaml.safe_load((tmp_path / "best.yaml").read_text())["model"]
+    best = yaml.safe_load((tmp_path / "best.yaml").read_text())["model"]["encoder"]["init_args"]
     assert best["dropout"] == found[0].params["dropout"]
     table = pd.read_csv(tmp_path / "trials.csv")
     assert table["loss"].min() == pytest.approx(found[0].value)
