@@ -39,6 +39,8 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     for other in known:
         last.setdefault(other.split(".")[-1], other)
     wanted = name.lstrip("-").split(".")[-1]
+    if wanted in last:
+        return last[wanted]
     within = [part for part in last if wanted in part.split("_")]  # epochs in max_epochs
     for word, words in ((name, known), (wanted, last)):
         if near := difflib.get_close_matches(word, words, n=3, cutoff=0.75):
