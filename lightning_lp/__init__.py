@@ -5,18 +5,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lightning_lp.data.datamodule import MovieLensDataModule
-    from lightning_lp.model.encoders.base import Encoder
+    from lightning_lp.model.encoders.base import Encoder, Sizes
     from lightning_lp.model.module import LinkPredictionModule
     from lightning_lp.recommend.recommender import Recommender
 
 __version__ = "0.1.0"
-__all__ = ["Encoder", "LinkPredictionModule", "MovieLensDataModule", "Recommender"]
+__all__ = ["Encoder", "LinkPredictionModule", "MovieLensDataModule", "Recommender", "Sizes"]
 
 _WHERE = {
     "Encoder": "model.encoders.base",
     "LinkPredictionModule": "model.module",
     "MovieLensDataModule": "data.datamodule",
     "Recommender": "recommend.recommender",
+    "Sizes": "model.encoders.base",
 }
 
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from inspect import signature
-from typing import Any, Literal, cast
+from typing import Any, Literal, Self, cast
 
 import pytorch_lightning as pl
 import torch
@@ -99,6 +99,11 @@ class LinkPredictionModule(pl.LightningModule):
         self.val_metrics = metrics.clone(prefix="val/")
         self.test_metrics = metrics.clone(prefix="test/")
         self.val_loss, self.test_loss = (MeanMetric(nan_strategy=math.nan) for _ in range(2))  # NaN must be seen
+
+    @classmethod
+    def load_from_checkpoint(cls, checkpoint_path: Any, *args: Any, **kwargs: Any) -> Self:
+        """As Lightning's, but made from the hyper-parameters alone: the command line's parser knows no old ones."""
+        return super().load_from_checkpoint(checkpoint_path, *args, **{"_instantiator": None, **kwargs})
 
     @property
     def reads(self) -> Reads:

@@ -1,0 +1,52 @@
+"""Runs of commit f10520a load and recommend as they did: ``tests/old`` has checkpoints, and what it said then."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from lightning_lp.data.datamodule import MovieLensDataModule
+from lightning_lp.data.sources.synthetic import write_movielens
+from lightning_lp.model.module import LinkPredictionModule
+from lightning_lp.recommend import Recommender
+
+OLD = Path(__file__).parent / "old"
+EXPECTED = json.loads((OLD / "expected.json").read_text())
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_they_recommend_as_they_did(name):
+    recommender = Recommender.load(OLD / f"{name}.ckpt")
+    found = {
+        "user": recommender.recommend(1, k=5),
+        "new": recommender.recommend_new([1, 2, 3], k=5),
+        "similar": recommender.similar(1, k=5),
+    }
+    for what, movies in found.items():
+        assert [movie.movie_id for movie in movies] == [movie_id for movie_id, _ in EXPECTED[name][what]]
+        assert [movie.score for movie in movies] == pytest.approx(
+            [score for _, score in EXPECTED[name][what]], abs=1e-5
+        )
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_they_load_in_python_with_the_options_they_had(name):
+    module = LinkPredictionModule.load_from_checkpoint(OLD / f"{name}.ckpt", weights_only=True)
+    options = {
+        "history": {"hidden_channels": 4, "spectral_channels": 4},
+        "sage": {"hidden_channels": 4, "num_layers": 2},
+    }
+    assert module.encoder.options.items() >= options[name].items()
+    weights = torch.load(OLD / f"{name}.ckpt", weights_only=True)["state_dict"]
+    assert module.state_dict().keys() == weights.keys()
+    assert all(torch.equal(value, weights[key]) for key, value in module.state_dict().items())
+
+
+def test_their_data_is_known_again(tmp_path):
+    root = tmp_path / "olddata"
+    write_movielens(root, num_users=30, num_movies=40, num_ratings=400, seed=3)
+    shutil.copy(OLD / "history.ckpt", tmp_path)
+    data = MovieLensDataModule.load_from_checkpoint(tmp_path / "history.ckpt", root=str(root))
+    assert data.split.train_links.size(1) == 320
