@@ -11,23 +11,29 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.trainer.states import TrainerFn
+from torch import Tensor
 from torch_geometric.data import HeteroData
 from torch_geometric.sampler import NegativeSampling
 
 from lightning_lp.data.rating_graph import RatingGraph, build_graph
-from lightning_lp.data.schema import MOVIE, RATES, REV_RATES, Columns, Reading, UnknownMovies
+from lightning_lp.data.schema import MOVIE, RATES, REV_RATES, USER, Columns, Reading, UnknownMovies
 from lightning_lp.data.settings import check_settings
 from lightning_lp.data.sources.locate import locate
 from lightning_lp.data.sources.synthetic import SAMPLE_NAME
 from lightning_lp.data.state import check_state, graph_state
 from lightning_lp.data.tables import Pairs, Tables, read_pairs, read_tables
-from lightning_lp.errors import UserError
+from lightning_lp.errors import UserError, naming
+from lightning_lp.graph.links import without_messages
 from lightning_lp.graph.loader import LinkLoader, link_loader
-from lightning_lp.graph.split import LinkSplit, Strategy, split_links, without_messages
+from lightning_lp.graph.split import LinkSplit, split_links
+from lightning_lp.graph.strategies import Strategy
 from lightning_lp.plain import make_plain
 
 _MIN_BATCHES = 8
 """An epoch has at least so many, where the links of a batch carry no messages in it."""
+
+_FLAGS = {"strategy": "--data.split", "neg_sampling_ratio": "--data.eval_neg_sampling_ratio", "link": "rating"}
+"""What users of the command line call the arguments of ``split_links``."""
 
 
 class MovieLensDataModule(pl.LightningDataModule):
@@ -165,16 +171,18 @@ class MovieLensDataModule(pl.LightningDataModule):
                 )
             self.graph = build_graph(self.tables, hparams["min_rating"], hparams["title_terms"])
             self.tables = self.tables.without_ratings()
-            self.split = split_links(
-                self.graph.data,
-                hparams["split"],
-                hparams["num_val"],
-                hparams["num_test"],
-                hparams["disjoint_train_ratio"],
-                hparams["eval_neg_sampling_ratio"],
-                hparams["split_seed"],
-            )
-            self.graph.data[RATES].pop("time", None)  # nothing else reads it
+            with naming("--data.", **_FLAGS):
+                self.split = split_links(
+                    self.graph.data,
+                    RATES,
+                    REV_RATES,
+                    strategy=hparams["split"],
+                    num_val=hparams["num_val"],
+                    num_test=hparams["num_test"],
+                    disjoint_train_ratio=hparams["disjoint_train_ratio"],
+                    neg_sampling_ratio=hparams["eval_neg_sampling_ratio"],
+                    seed=hparams["split_seed"],
+                )
             self.setup_s = time.perf_counter() - start
             self._is_set_up = True
         if stage == "predict":
@@ -271,10 +279,19 @@ class MovieLensDataModule(pl.LightningDataModule):
         graph[RATES].edge_label_index = torch.from_numpy(np.stack([self.pairs.user, self.pairs.movie]))
         return self._eval_loader(graph)
 
+    def part(self, name: str) -> HeteroData:
+        """A held-out part of the split, ``val`` or ``test``.
+
+        Raises:
+            UserError: there is none.
+        """
+        with naming("--data."):
+            return self.split.part(name)
+
     def _part_loader(self, part: str, asked_by: TrainerFn) -> LinkLoader | list[LinkLoader]:
         if part not in self.split.held_out and (self.trainer is None or self.trainer.state.fn != asked_by):
             return []  # a fit without this part
-        graph = self.split.part(part)
+        graph = self.part(part)
         return self._eval_loader(without_messages(graph) if self.embeds_once else graph)
 
     def _eval_loader(self, graph: HeteroData) -> LinkLoader:
@@ -289,11 +306,20 @@ class MovieLensDataModule(pl.LightningDataModule):
         num_neighbors = self.hparams["eval_num_neighbors"] or [-1] * len(self.hparams["num_neighbors"])
         return self._loader(graph, num_neighbors, batch_size=batch_size)
 
-    def _loader(self, graph: HeteroData, num_neighbors: list[int], **options: Any) -> LinkLoader:
-        hparams = self.hparams
+    def _loader(
+        self, graph: HeteroData, num_neighbors: list[int], degree: Tensor | None = None, **options: Any
+    ) -> LinkLoader:
+        """A loader over ``graph``; batches hold ``degree`` for their users, and of edges no attributes."""
+        hparams, graph = self.hparams, copy(graph)
+        graph[MOVIE].pop("terms", None)  # the model has them
+        if degree is not None:
+            graph[USER].degree = degree
         return link_loader(
             graph,
             {RATES: hparams["num_raters"] or num_neighbors, REV_RATES: num_neighbors},
+            edge_type=RATES,
+            rev_edge_type=REV_RATES,
+            edge_attrs=(),
             exclude_seed_links=hparams["exclude_seed_links"],
             seed=hparams["seed"],
             num_workers=hparams["num_workers"],
