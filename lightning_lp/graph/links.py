@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch_geometric.data import Data, HeteroData
 from torch_geometric.data.storage import N_KEYS, BaseStorage
@@ -103,13 +104,8 @@ def num_nodes(graph: Graph, node_type: NodeType) -> int:
     return int(num)
 
 
-def edge_attrs(graph: Graph, edge_type: EdgeType | None, named: Sequence[str] = ()) -> list[str]:
+def edge_attrs(graph: Graph, edge_type: EdgeType | None) -> list[str]:
     """Names of the attributes that hold a value for each edge of a type; ``edge_index`` and labels are none.
-
-    Args:
-        graph: any graph.
-        edge_type: None for a ``Data``.
-        named: names that are known to be of edges.
 
     Raises:
         UserError: a ``Data`` has as many edges as nodes, and an attribute might be of either.
@@ -120,15 +116,14 @@ def edge_attrs(graph: Graph, edge_type: EdgeType | None, named: Sequence[str] = 
         return [key for key in keys if store.is_edge_attr(key)]
     if store.num_nodes != store.num_edges:
         return [key for key in keys if key not in _OF_NODES and store.is_edge_attr(key)]
-    told = {key for key in keys if key in named or "edge" in key}
+    told = {key for key in keys if "edge" in key}  # as PyG tells them apart
     for key in keys:
         value = store[key]
         if key in told or key in _OF_NODES or "node" in key or not isinstance(value, Tensor | np.ndarray | list):
             continue
         if np.ndim(value) and len(value) == store.num_edges:
             raise UserError(
-                f"of {store.num_nodes} nodes and as many edges {key} may tell either: name it in `edge_attrs`, "
-                "or put edge or node in its name"
+                f"of {store.num_nodes} nodes and as many edges {key} may tell either: put edge or node in its name"
             )
     return [key for key in keys if key in told]
 
@@ -141,7 +136,7 @@ def keep_edge_attrs(graph: Graph, named: Sequence[str] | None) -> None:
     """
     found = set()
     for store in graph.edge_stores:
-        attrs = edge_attrs(graph, None if isinstance(graph, Data) else store._key, named or ())
+        attrs = edge_attrs(graph, None if isinstance(graph, Data) else store._key)
         found.update(attrs)
         for key in attrs:
             if named is not None and key not in named:
@@ -150,16 +145,20 @@ def keep_edge_attrs(graph: Graph, named: Sequence[str] | None) -> None:
         raise UserError(f"`edge_attrs` {unknown}: some of {sorted(found)} wanted")
 
 
-def select(store: BaseStorage, key: str, kept: Tensor) -> Any:
-    """The values of an attribute for the edges where ``kept`` [num_edges] bool, of the attribute's own kind."""
+def select(store: BaseStorage, key: str, edge: Tensor) -> Any:
+    """The values of an attribute for ``edge`` [num_chosen] int64, as tensor, array or list, whatever they were."""
     value = store[key]
     if isinstance(value, list | tuple):
-        return [one for one, is_kept in zip(value, kept.tolist(), strict=True) if is_kept]
-    if isinstance(value, Tensor) and value.dim() == 1:
-        return torch.from_numpy(value.numpy()[kept.numpy()])  # several times as fast as PyTorch's own
-    if isinstance(value, np.ndarray | Tensor) and store._parent().__cat_dim__(key, value, store) == -1:
-        return value[..., kept]
-    return value[kept]
+        return [value[i] for i in edge.tolist()]
+    if isinstance(value, Tensor | np.ndarray):
+        dim = store._parent().__cat_dim__(key, value, store)
+        return value.index_select(dim, edge) if isinstance(value, Tensor) else value.take(edge.numpy(), axis=dim)
+    return value[edge]
+
+
+def columns(pairs: Tensor, chosen: NDArray[np.int64]) -> Tensor:
+    """``pairs[:, chosen]`` of [2, num_pairs], in half the time."""
+    return torch.from_numpy(np.stack([end.take(chosen) for end in pairs.numpy()]))
 
 
 def with_num_nodes(graph: Graph) -> Graph:
@@ -176,7 +175,7 @@ def without_messages(graph: Graph) -> Graph:
     bare = with_num_nodes(graph)
     for store in bare.edge_stores:
         edge_type = None if isinstance(bare, Data) else store._key
-        nothing = torch.zeros(store.edge_index.size(1), dtype=torch.bool)
+        nothing = torch.empty(0, dtype=torch.int64)
         emptied = {key: select(store, key, nothing) for key in edge_attrs(bare, edge_type)}
         for key, value in (emptied | {"edge_index": store.edge_index[:, :0]}).items():
             store[key] = value

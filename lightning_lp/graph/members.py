@@ -1,7 +1,9 @@
 """Which edges make up a link, and what is left of a graph when some links are taken out of it."""
 
+from collections.abc import Mapping
 from copy import copy
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -9,8 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch_geometric.data.storage import BaseStorage
+from torch_geometric.typing import EdgeType
 
-from lightning_lp.graph.links import Graph, LinkType, edge_attrs, edge_store, num_nodes, select
+from lightning_lp.graph.links import Graph, LinkType, columns, edge_attrs, edge_store, num_nodes, select
 from lightning_lp.graph.non_links import in_random_direction
 
 Int = NDArray[np.int64]
@@ -87,40 +90,35 @@ def messages_of(data: Graph, kind: LinkType, members: Members, kept: Mask) -> Gr
     All attributes of the edges are kept with them; everything else is shared with ``data``.
     """
     graph = copy(data)
-    is_kept = kept if members.link_of is None else kept[members.link_of]
-    whole = edge_store(data, kind.edge_type)
-    store = edge_store(graph, kind.edge_type)
-    _keep(data, kind.edge_type, store, is_kept)
+    edge = np.flatnonzero(kept if members.link_of is None else kept[members.link_of])
+    whole, store = (edge_store(one, kind.edge_type) for one in (data, graph))
+    _keep(data, kind.edge_type, store, edge)
     if kind.rev_edge_type is None or kind.is_undirected:
-        store.edge_index = torch.from_numpy(np.stack([end[is_kept] for end in whole.edge_index.numpy()]))
+        store.edge_index = columns(whole.edge_index, edge)
         return graph
-    rev_whole, rev_store = edge_store(data, kind.rev_edge_type), edge_store(graph, kind.rev_edge_type)
+    rev_whole, rev_store = (edge_store(one, kind.rev_edge_type) for one in (data, graph))
     if members.link_of_reverse is None:
         # The two share the row of the destinations, and what they share in the whole graph.
-        src, dst = (end[is_kept] for end in whole.edge_index.numpy())
+        src, dst = (end.take(edge) for end in whole.edge_index.numpy())
         rows = torch.from_numpy(np.stack([src, dst, src]))
         store.edge_index, rev_store.edge_index = rows[:2], rows[1:]
-        same = [key for key in rev_whole if key in whole and rev_whole[key] is whole[key]]
-        for key in same:
-            rev_store[key] = store[key]
-        _keep(data, kind.rev_edge_type, rev_store, is_kept, but=same)
+        shared = {key: store[key] for key in rev_whole if key in whole and rev_whole[key] is whole[key]}
+        _keep(data, kind.rev_edge_type, rev_store, edge, shared)
         return graph
-    link = members.link_of_reverse
-    is_kept_reverse = (link < 0) | kept[link]
-    store.edge_index, rev_store.edge_index = (
-        torch.from_numpy(np.stack([end[mask] for end in one.edge_index.numpy()]))
-        for one, mask in ((whole, is_kept), (rev_whole, is_kept_reverse))
-    )
-    _keep(data, kind.rev_edge_type, rev_store, is_kept_reverse)
+    rev_edge = np.flatnonzero((members.link_of_reverse < 0) | kept[members.link_of_reverse])
+    store.edge_index = columns(whole.edge_index, edge)
+    rev_store.edge_index = columns(rev_whole.edge_index, rev_edge)
+    _keep(data, kind.rev_edge_type, rev_store, rev_edge)
     return graph
 
 
-def _keep(data: Graph, edge_type: Any, store: BaseStorage, kept: Mask, but: list[str] = []) -> None:  # noqa: B006
-    """Writes the attributes of the edges that are kept to ``store``."""
-    mask = torch.from_numpy(kept)
+def _keep(
+    data: Graph, edge_type: EdgeType, store: BaseStorage, edge: Int, known: Mapping[str, Any] = MappingProxyType({})
+) -> None:
+    """Writes the attributes of the edges that are kept to ``store``: those ``known``, and the rest selected."""
+    index = torch.from_numpy(edge)
     for key in edge_attrs(data, edge_type):
-        if key not in but:
-            store[key] = select(edge_store(data, edge_type), key, mask)
+        store[key] = known[key] if key in known else select(edge_store(data, edge_type), key, index)
 
 
 def _times(data: Graph, kind: LinkType, time_attr: str) -> NDArray[Any] | None:

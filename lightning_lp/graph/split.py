@@ -16,7 +16,7 @@ from torch import Tensor
 from torch_geometric.typing import EdgeType
 
 from lightning_lp.errors import UserError
-from lightning_lp.graph.links import Graph, LinkType, edge_store, link_type, num_nodes, with_num_nodes
+from lightning_lp.graph.links import Graph, LinkType, columns, edge_store, link_type, num_nodes, with_num_nodes
 from lightning_lp.graph.members import Members, find_members, messages_of
 from lightning_lp.graph.non_links import sample_non_links
 from lightning_lp.graph.strategies import TEST, TRAIN, VAL, Strategy, Times, partition, permutation
@@ -159,7 +159,7 @@ def _train_graph(
         train = train[supervision]
         is_message = is_train.copy()
         is_message[train] = False
-        graph, links = messages_of(data, kind, members, is_message), members.links[:, torch.from_numpy(train)]
+        graph, links = messages_of(data, kind, members, is_message), columns(members.links, train)
     return graph, (links, torch.ones(1).expand(len(train)), members.ids(train))
 
 
@@ -193,7 +193,7 @@ def _held_out_labels(
     labels = []
     for held, neg in zip(held_out, torch.split(non_links, num_neg, dim=1), strict=True):
         order = torch.from_numpy(rng.permutation(len(held) + neg.size(1)))
-        links, ids = members.links[:, torch.from_numpy(held)], members.ids(held)
+        links, ids = columns(members.links, held), members.ids(held)
         label = torch.cat([torch.ones(len(held)), torch.zeros(neg.size(1))])
         ids = torch.cat([ids, ids.new_full((neg.size(1),), -1)])
         labels.append((torch.cat([links, neg], dim=1)[:, order], label[order], ids[order]))
@@ -205,7 +205,7 @@ def _links_of(members: Members, graph: Graph, kind: LinkType, chosen: Int) -> Te
     if members.link_of is None:
         messages: Tensor = edge_store(graph, kind.edge_type).edge_index
         return messages
-    return members.links[:, torch.from_numpy(chosen)]
+    return columns(members.links, chosen)
 
 
 def _with_labels(graph: Graph, edge_type: EdgeType | None, labels: Labels) -> Graph:
