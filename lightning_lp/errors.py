@@ -1,7 +1,9 @@
 """The one exception that stands for a user's mistake, and what its sentence is made of."""
 
 import difflib
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 from lightning_lp.escape import visible
 
@@ -30,6 +32,20 @@ def require(right: bool, option: str, value: object, wanted: str) -> None:
     """
     if not right:
         raise UserError(f"{option} {value}: {wanted} wanted")
+
+
+@contextmanager
+def naming(flag: str, **names: str) -> Iterator[None]:
+    """Lets errors name what a user of the command line gave, where the library names its arguments.
+
+    In errors raised inside, a name in backquotes becomes what ``names`` says of it, or else ``flag`` and the name:
+    with ``naming("--data.", seed="--data.split_seed")`` `num_val` reads --data.num_val, `seed` --data.split_seed.
+    """
+    try:
+        yield
+    except UserError as error:
+        text = re.sub(r"`(\w+)`", lambda match: names.get(match[1], flag + match[1]), str(error))
+        raise UserError(text) from error.__cause__
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:

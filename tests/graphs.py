@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from torch_geometric.data import HeteroData
 
 from lightning_lp.data.schema import MOVIE, RATES, REV_RATES, USER
+from lightning_lp.graph.split import LinkSplit, split_links
+from lightning_lp.graph.strategies import Strategy
 from lightning_lp.model.encoders.base import Encoder, Sizes
 from lightning_lp.model.encoders.history import HistoryEncoder
 from lightning_lp.model.encoders.sage import SageEncoder
@@ -28,6 +30,11 @@ def make_graph(links: torch.Tensor, num_users: int, num_movies: int) -> HeteroDa
     data[RATES].time = torch.arange(links.size(1))
     data[REV_RATES].edge_index = links.flip(0)
     return data
+
+
+def split(data: HeteroData, strategy: Strategy = "random", **settings: Any) -> LinkSplit:
+    """A split of the links of users and movies."""
+    return split_links(data, RATES, REV_RATES, strategy=strategy, **settings)
 
 
 def random_links(num_users: int, num_movies: int, num_links: int, seed: int) -> torch.Tensor:

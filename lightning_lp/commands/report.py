@@ -66,7 +66,7 @@ def write_report(run: Path, changes: Mapping[str, Any] = MappingProxyType({})) -
 
 
 def _content(run: Path, module: LinkPredictionModule, data: MovieLensDataModule) -> dict[str, Any]:
-    z_user, z_movie = module.encoder.embed_all(data.split.part("val"))
+    z_user, z_movie = module.encoder.embed_all(data.part("val"))
     task = ranking_task(data.split.val, data.graph.below_min_rating)
     rankings = {"this run": rank_users(task, dot_products(z_user, z_movie)), **_baseline_rankings(data, task)}
     num_raters = torch.bincount(data.split.val[RATES].edge_index[1], minlength=data.num_movies)

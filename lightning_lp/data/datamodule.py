@@ -11,25 +11,31 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.trainer.states import TrainerFn
+from torch import Tensor
 from torch_geometric.data import HeteroData
 from torch_geometric.sampler import NegativeSampling
 from torch_geometric.typing import EdgeType
 
 from lightning_lp.data.handover import EMBEDDED, Handover, Reads, ReadsGraph
 from lightning_lp.data.rating_graph import RatingGraph, build_graph
-from lightning_lp.data.schema import MOVIE, RATES, REV_RATES, Columns, Reading, UnknownMovies
+from lightning_lp.data.schema import MOVIE, RATES, REV_RATES, USER, Columns, Reading, UnknownMovies
 from lightning_lp.data.settings import check_settings
 from lightning_lp.data.sources.locate import locate
 from lightning_lp.data.sources.synthetic import SAMPLE_NAME
 from lightning_lp.data.state import check_state, graph_state
 from lightning_lp.data.tables import Pairs, Tables, read_pairs, read_tables
-from lightning_lp.errors import UserError
+from lightning_lp.errors import UserError, naming
+from lightning_lp.graph.links import without_messages
 from lightning_lp.graph.loader import LinkLoader, link_loader
-from lightning_lp.graph.split import LinkSplit, Strategy, split_links, without_messages
+from lightning_lp.graph.split import LinkSplit, split_links
+from lightning_lp.graph.strategies import Strategy
 from lightning_lp.plain import make_plain
 
 _MIN_BATCHES = 8
 """An epoch has at least so many, where the links of a batch carry no messages in it."""
+
+_FLAGS = {"strategy": "--data.split", "neg_sampling_ratio": "--data.eval_neg_sampling_ratio", "link": "rating"}
+"""What users of the command line call the arguments of ``split_links``."""
 
 
 class MovieLensDataModule(pl.LightningDataModule):
@@ -167,16 +173,18 @@ class MovieLensDataModule(pl.LightningDataModule):
                 )
             self.graph = build_graph(self.tables, hparams["min_rating"], hparams["title_terms"])
             self.tables = self.tables.without_ratings()
-            self.split = split_links(
-                self.graph.data,
-                hparams["split"],
-                hparams["num_val"],
-                hparams["num_test"],
-                hparams["disjoint_train_ratio"],
-                hparams["eval_neg_sampling_ratio"],
-                hparams["split_seed"],
-            )
-            self.graph.data[RATES].pop("time", None)  # nothing else reads it
+            with naming("--data.", **_FLAGS):
+                self.split = split_links(
+                    self.graph.data,
+                    RATES,
+                    REV_RATES,
+                    strategy=hparams["split"],
+                    num_val=hparams["num_val"],
+                    num_test=hparams["num_test"],
+                    disjoint_train_ratio=hparams["disjoint_train_ratio"],
+                    neg_sampling_ratio=hparams["eval_neg_sampling_ratio"],
+                    seed=hparams["split_seed"],
+                )
             self.setup_s = time.perf_counter() - start
             self._is_set_up = True
         if stage == "predict":
@@ -306,10 +314,19 @@ class MovieLensDataModule(pl.LightningDataModule):
         graph[RATES].edge_label_index = torch.from_numpy(np.stack([self.pairs.user, self.pairs.movie]))
         return self._eval_loader(graph)
 
+    def part(self, name: str) -> HeteroData:
+        """A held-out part of the split, ``val`` or ``test``.
+
+        Raises:
+            UserError: there is none.
+        """
+        with naming("--data."):
+            return self.split.part(name)
+
     def _part_loader(self, part: str, asked_by: TrainerFn) -> LinkLoader | list[LinkLoader]:
         if part not in self.split.held_out and (self.trainer is None or self.trainer.state.fn != asked_by):
             return []  # a fit without this part
-        graph = self.split.part(part)
+        graph = self.part(part)
         if self.reads.all_nodes and self.hparams["eval_num_neighbors"] is None:
             graph = without_messages(graph)
             graph[EMBEDDED] = part
@@ -326,11 +343,24 @@ class MovieLensDataModule(pl.LightningDataModule):
         batch_size = min(self.hparams["eval_batch_size"], num_labels // self._world_size)
         return self._loader(graph, self._fan_out(is_training=False), batch_size=batch_size)
 
-    def _loader(self, graph: HeteroData, num_neighbors: dict[EdgeType, list[int]], **options: Any) -> LinkLoader:
-        hparams = self.hparams
+    def _loader(
+        self,
+        graph: HeteroData,
+        num_neighbors: dict[EdgeType, list[int]],
+        degree: Tensor | None = None,
+        **options: Any,
+    ) -> LinkLoader:
+        """A loader over ``graph``; batches hold ``degree`` for their users, and of edges what the model reads."""
+        hparams, graph = self.hparams, copy(graph)
+        graph[MOVIE].pop("terms", None)  # the model has them
+        if degree is not None:
+            graph[USER].degree = degree
         return link_loader(
             graph,
             num_neighbors,
+            edge_type=RATES,
+            rev_edge_type=REV_RATES,
+            edge_attrs=self.reads.edge_attrs,
             exclude_seed_links=hparams["exclude_seed_links"],
             seed=hparams["seed"],
             num_workers=hparams["num_workers"],

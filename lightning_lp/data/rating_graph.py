@@ -26,7 +26,8 @@ class RatingGraph:
             ``data["movie"].x`` [num_movies, num_genres] float32, 1 where a movie has a genre;
             ``data["movie"].terms`` [num_movies, max_terms] int64, numbers of the terms of its title, filled up with 0;
             ``data[RATES].edge_index`` [2, num_links] int64, sorted by user, then movie, each pair once, and its
-            reverse; ``data[RATES].time`` [num_links] int64 seconds, if the ratings have times.
+            reverse; ``data[RATES].rating`` [num_links] float32 and ``data[RATES].time`` [num_links] int64 seconds, if
+            the ratings have them, and the same tensors for the reverse.
         users: ids of the users, in node order.
         movies: ids of the movies, in node order: the same order as ``titles``, ``genres`` and ``x``.
         titles: title of each movie.
@@ -84,8 +85,13 @@ def build_graph(tables: Tables, min_rating: float | None = None, use_terms: bool
     data[MOVIE].x = x
     terms, data[MOVIE].terms = title_terms(titles if use_terms else [""] * len(titles))
     add_links(data, user[is_link], movie[is_link])
+    if not ratings.rating.isna().all():
+        data[RATES].rating = torch.from_numpy(ratings.rating.to_numpy()[is_link].astype(np.float32))
     if "time" in ratings:
         data[RATES].time = torch.from_numpy(ratings.time.to_numpy()[is_link])
+    for key in ("rating", "time"):
+        if key in data[RATES]:
+            data[REV_RATES][key] = data[RATES][key]
     is_below = ~is_link & (user >= 0)  # users without a link are no nodes
     return RatingGraph(
         data=data,

@@ -78,7 +78,7 @@ class Comparison:
         self._seed = seed
         self._max_memory = 0.8 * psutil.virtual_memory().available if max_memory is None else max_memory
         self._split = split
-        self._graph: HeteroData = split.part("val" if part == "validation" else "test")
+        self._graph: HeteroData = data.part("val" if part == "validation" else "test")
         shape = (data.num_users, data.num_movies)
         self._train = link_matrix(split.train_links, *shape)
         self._history = link_matrix(self._graph[RATES].edge_index, *shape)

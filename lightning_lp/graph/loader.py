@@ -1,17 +1,15 @@
 """The loader of mini-batches, which can continue in the middle of an epoch."""
 
-from collections.abc import Iterator
-from copy import copy
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch_geometric.data import HeteroData
 from torch_geometric.loader import LinkNeighborLoader
 from torch_geometric.sampler import NegativeSampling
 from torch_geometric.typing import EdgeType
 
-from lightning_lp.data.schema import MOVIE, RATES, REV_RATES, USER
+from lightning_lp.graph.links import LABELS, Graph, edge_store, keep_edge_attrs, link_type, with_num_nodes
 from lightning_lp.graph.order import LinkOrder
 from lightning_lp.graph.sampler import LinkNeighborSampler
 
@@ -27,7 +25,7 @@ class LinkLoader(LinkNeighborLoader):  # type: ignore[misc]
     _epoch, _batch = 0, 0
     _start: tuple[int, int] | None = None
 
-    def __iter__(self) -> Iterator[HeteroData]:
+    def __iter__(self) -> Iterator[Graph]:
         order, start, self._start = self.sampler, self._start, None
         self._batch = 0
         if isinstance(order, LinkOrder):  # Lightning puts another sampler there for --trainer.overfit_batches
@@ -50,48 +48,60 @@ class LinkLoader(LinkNeighborLoader):  # type: ignore[misc]
 
 
 def link_loader(
-    graph: HeteroData,
-    num_neighbors: dict[EdgeType, list[int]],
+    graph: Graph,
+    num_neighbors: list[int] | dict[EdgeType, list[int]],
     *,
+    edge_type: EdgeType | None = None,
+    rev_edge_type: EdgeType | None = None,
+    is_undirected: bool = False,
     batch_size: int,
-    exclude_seed_links: bool,
-    seed: int = 0,
-    degree: Tensor | None = None,
+    exclude_seed_links: bool = True,
+    edge_attrs: Sequence[str] | None = None,
     positives: Tensor | None = None,
     neg_sampling: NegativeSampling | None = None,
+    seed: int = 0,
     num_workers: int = 0,
     num_replicas: int = 1,
     rank: int = 0,
 ) -> LinkLoader:
     """Makes the loader of one part of the split; with ``neg_sampling`` the one of training.
 
+    A batch holds for each sampled node and edge all attributes that the graph has for it. ``input_id`` tells which
+    labels of ``graph`` it scores, for what else is known of them (such as ``edge_label_id``).
+
     Args:
         graph: messages and labels, as ``split_links`` gives them.
-        num_neighbors: neighbours sampled per node in each hop, by edge type.
+        num_neighbors: neighbours sampled per node in each hop, or a dictionary of them by edge type.
+        edge_type: type of the links; None in a ``Data``.
+        rev_edge_type: type of their reverse edges; ``edge_type`` itself where links are undirected. Default: none.
+        is_undirected: both directions of a link stand in the one edge type; the way to say so of a ``Data``.
         batch_size: labels per batch and process, without those of ``neg_sampling``.
-        exclude_seed_links: leave the links of a batch out of its messages.
-        seed: seed of order, negatives and neighbours.
-        degree: [num_users] int64 numbers of training links, which batches then hold for their users.
+        exclude_seed_links: leave the links of a batch out of its messages. False only where links carry no messages
+            that they are trained on (``disjoint_train_ratio``).
+        edge_attrs: names of the edges' attributes that batches hold, of whatever edge type. Default: all.
         positives: [2, num_links] links that are never drawn as negatives. Default: the messages.
         neg_sampling: negatives to draw for each batch. Training also has another order in each epoch.
+        seed: seed of order, negatives and neighbours.
         num_workers: processes that sample.
         num_replicas: processes that train together.
         rank: number of this one.
+
+    Raises:
+        UserError: the graph has no such edge type or no attribute of that name.
     """
-    messages, is_training = copy(graph), neg_sampling is not None
+    kind = link_type(graph, edge_type, rev_edge_type, is_undirected)
+    messages, is_training = with_num_nodes(graph), neg_sampling is not None
     # Left on the graph, the loader would select from them for every batch.
-    edge_label_index, edge_label, _ = (
-        messages[RATES].pop(key, None) for key in ("edge_label_index", "edge_label", "time")
-    )
-    messages[MOVIE].pop("terms", None)
-    if degree is not None:
-        messages[USER].degree = degree
+    store = edge_store(messages, kind.edge_type)
+    edge_label_index, edge_label, _ = (store.pop(key, None) for key in LABELS)
+    keep_edge_attrs(messages, edge_attrs)
     num_shares = num_replicas if is_training else 1
     sampler = LinkNeighborSampler(
         messages,
         num_neighbors,
-        edge_type=RATES,
-        rev_edge_type=REV_RATES,
+        edge_type=edge_type,
+        rev_edge_type=rev_edge_type,
+        is_undirected=is_undirected,
         exclude_seed_links=exclude_seed_links,
         positives=positives,
         seed=seed,
@@ -110,7 +120,7 @@ def link_loader(
     loader = LinkLoader(
         messages,
         num_neighbors,
-        edge_label_index=(RATES, edge_label_index),
+        edge_label_index=edge_label_index if edge_type is None else (edge_type, edge_label_index),
         edge_label=None if is_training else edge_label,  # the sampler labels links and negatives
         neg_sampling=neg_sampling,
         neighbor_sampler=sampler,

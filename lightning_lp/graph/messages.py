@@ -4,6 +4,7 @@ import warnings
 
 import torch
 from torch import Tensor
+from torch_geometric.index import index2ptr
 
 
 def adjacency(edge_index: Tensor, num_receivers: int, num_senders: int, value: Tensor | None = None) -> Tensor:
@@ -22,7 +23,7 @@ def adjacency(edge_index: Tensor, num_receivers: int, num_senders: int, value: T
     if (receiver[1:] < receiver[:-1]).any():
         order = receiver.argsort(stable=True)
         sender, receiver, value = sender[order], receiver[order], value[order]
-    first = torch.searchsorted(receiver.contiguous(), torch.arange(num_receivers + 1, device=receiver.device))
+    first = index2ptr(receiver.contiguous(), num_receivers)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Sparse (CSR tensor support is in beta|invariant checks)")
         return torch.sparse_csr_tensor(first, sender, value, (num_receivers, num_senders))

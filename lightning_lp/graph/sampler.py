@@ -3,24 +3,27 @@
 import math
 import warnings
 from collections.abc import MutableMapping
-from copy import copy
+from functools import cached_property
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
-from torch_geometric.data import HeteroData
+from torch_geometric.data import Data, HeteroData
 from torch_geometric.sampler import (
     EdgeSamplerInput,
     HeteroSamplerOutput,
     NegativeSampling,
     NeighborSampler,
     NodeSamplerInput,
+    SamplerOutput,
 )
+from torch_geometric.sampler.base import DataType
 from torch_geometric.typing import EdgeType, NodeType
 
 from lightning_lp.graph import kernel
+from lightning_lp.graph.links import HOMOGENEOUS, Graph, LinkType, edge_store, link_type, num_nodes
 
 Int = NDArray[np.int64]
 Csc = tuple[Tensor, Tensor, Tensor | None]
@@ -36,7 +39,8 @@ class LinkNeighborSampler(NeighborSampler):  # type: ignore[misc]
     output is that of PyG's own sampler (which needs a native package that PyPI does not carry), and besides:
 
     - ``exclude_seed_links``: the links being scored carry no messages in their own batch, in either direction.
-    - Negatives are never links of ``positives``.
+    - Negatives are never links of ``positives``, in undirected graphs neither their reverse, and no node is paired
+      with itself.
     - What is sampled for a batch depends on the seed, the epoch and the batch's links: not on the process, the
       worker or what was sampled before. A negative depends on its own link, whatever else is in the batch.
     - ``num_replicas`` processes that are given the same batch score equal shares of it, and together send the messages
@@ -44,10 +48,11 @@ class LinkNeighborSampler(NeighborSampler):  # type: ignore[misc]
     - Neighbours are uniform, without replacement; a fan-out of -1 takes all.
 
     Args:
-        data: the graph of messages.
+        data: the graph of messages; its attributes are not looked at.
         num_neighbors: fan-out of each hop, or a dictionary of them by edge type, as PyG's.
-        edge_type: type of the links to be scored. Both its ends may be of one node type.
+        edge_type: type of the links to be scored, None in a ``Data``. Both its ends may be of one node type.
         rev_edge_type: type of their reverse edges; ``edge_type`` itself where links are undirected. Default: none.
+        is_undirected: both directions of a link stand in the one edge type; the way to say so of a ``Data``.
         exclude_seed_links: leave the links of a batch out of its messages (of labelled links the positive ones).
         positives: [2, num_links] links that are never drawn as negatives. Default: those of ``data``.
         seed: seed of every draw.
@@ -57,38 +62,46 @@ class LinkNeighborSampler(NeighborSampler):  # type: ignore[misc]
 
     def __init__(
         self,
-        data: HeteroData,
+        data: Graph,
         num_neighbors: list[int] | dict[EdgeType, list[int]],
         *,
-        edge_type: EdgeType,
+        edge_type: EdgeType | None = None,
         rev_edge_type: EdgeType | None = None,
+        is_undirected: bool = False,
         exclude_seed_links: bool = True,
         positives: Tensor | None = None,
         seed: int = 0,
         num_replicas: int = 1,
         rank: int = 0,
     ) -> None:
-        nodes_only = copy(data)
-        for key in data.edge_types:
-            nodes_only[key].edge_index = data[key].edge_index[:, :0]  # the base class would sort each graph anew
+        kind = link_type(data, edge_type, rev_edge_type, is_undirected)
+        edges = _edges(data)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*pyg-lib.*")  # this class replaces what it samples with
-            super().__init__(nodes_only, num_neighbors)
-        self.edge_type, self.rev_edge_type = edge_type, rev_edge_type
+            super().__init__(_without_edges(data, edges), num_neighbors)  # which would sort each graph anew
+        self.data_type = DataType.from_data(data)
+        self.edge_type, self.rev_edge_type = kind.edge_type, kind.rev_edge_type
         self.exclude_seed_links = exclude_seed_links
         self.seed, self.num_replicas, self.rank = seed, num_replicas, rank
         self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]  # also seen by running workers
         for name, key in self.to_edge_type.items():
-            csc = _csc(data[key].edge_index, self.num_nodes[key[0]], self.num_nodes[key[-1]])
+            csc = _csc(edges[key], self.num_nodes[key[0]], self.num_nodes[key[-1]])
             self.colptr_dict[name], self.row_dict[name], self.perm[key] = csc
         self._knows_epoch = False
         self._positives: tuple[Tensor, Tensor] | None = None  # CSC, where it is not that of the messages
-        if positives is not None:
-            self._positives = _csc(positives, self.num_nodes[edge_type[0]], self.num_nodes[edge_type[-1]])[:2]
+        if positives is not None or kind.has_one_node_type:
+            avoided = _avoided(edges[kind.edge_type] if positives is None else positives, kind, self.num_nodes)
+            self._positives = _csc(avoided, *(self.num_nodes[kind.edge_type[end]] for end in (0, -1)))[:2]
         # Scratch space of the kernels, left clean by every call.
         self._local = {node_type: np.full(n, -1) for node_type, n in self.num_nodes.items()}
         self._nodes = {node_type: np.empty(n, np.int64) for node_type, n in self.num_nodes.items()}
-        self._order = np.arange(max(int(colptr.diff().max()) for colptr in self.colptr_dict.values()))
+        degrees = [colptr.diff() for colptr in self.colptr_dict.values()]
+        self._order = np.arange(max((int(degree.max()) for degree in degrees if len(degree)), default=0))
+
+    @property
+    def edge_permutation(self) -> Tensor | dict[EdgeType, Tensor | None] | None:
+        """Where sampled edges stand in the graph: by edge type, but in a ``Data``."""
+        return self.perm if self.is_hetero else self.perm[HOMOGENEOUS]  # type: ignore[no-any-return]
 
     def set_epoch(self, epoch: int) -> None:
         """Makes the draws of this epoch from now on, also in workers that are already running."""
@@ -97,7 +110,7 @@ class LinkNeighborSampler(NeighborSampler):  # type: ignore[misc]
 
     def sample_from_edges(
         self, inputs: EdgeSamplerInput, neg_sampling: NegativeSampling | None = None
-    ) -> HeteroSamplerOutput:
+    ) -> HeteroSamplerOutput | SamplerOutput:
         """Samples the neighbourhood of links, with binary negatives if asked for.
 
         Args:
@@ -128,15 +141,16 @@ class LinkNeighborSampler(NeighborSampler):  # type: ignore[misc]
         out, ends = self._expand(key, [(self.edge_type[0], src), (self.edge_type[-1], dst)], excluded)
         edge_label_index = torch.from_numpy(np.stack(ends))
         out.metadata = (inputs.input_id[mine], edge_label_index, label, None)
-        return out
+        return out if self.is_hetero else _homogeneous(out)
 
-    def sample_from_nodes(self, inputs: NodeSamplerInput) -> HeteroSamplerOutput:
+    def sample_from_nodes(self, inputs: NodeSamplerInput) -> HeteroSamplerOutput | SamplerOutput:
         """Samples the neighbourhood of nodes (for ``NeighborLoader``); no messages are left out."""
         _refuse_time(inputs.time)
         node = inputs.node.numpy()
-        out, _ = self._expand(self._key(_NEIGHBORS, kernel.hash_array(node)), [(inputs.input_type, node)], {})
+        node_type = inputs.input_type if self.is_hetero else HOMOGENEOUS[0]
+        out, _ = self._expand(self._key(_NEIGHBORS, kernel.hash_array(node)), [(node_type, node)], {})
         out.metadata = (inputs.input_id, None)
-        return out
+        return out if self.is_hetero else _homogeneous(out)
 
     def _key(self, *what: int | np.int64) -> np.int64:
         """The key of the draws for ``what``, in this epoch."""
@@ -157,12 +171,28 @@ class LinkNeighborSampler(NeighborSampler):  # type: ignore[misc]
                 "the loader sampler=LinkOrder(num_links, batch_size, shuffle=True, sampler=...), or call set_epoch",
                 stacklevel=2,
             )
-        colptr, row = (t.numpy() for t in self._positives) if self._positives else self._csc(self.edge_type)
-        num_src = self.num_nodes[self.edge_type[0]]
-        if len(row) >= num_src * self.num_nodes[self.edge_type[-1]]:
+        if not self._has_non_links:
             raise ValueError("every pair of nodes is a link: there are no negatives to draw")
+        colptr, row = self._avoided_csc
+        num_src = self.num_nodes[self.edge_type[0]]
         num_neg = math.ceil(len(link_id) * neg_sampling.amount)
         return kernel.draw_negatives(self._key(_NEGATIVES), link_id, num_neg, num_src, colptr, row)
+
+    @property
+    def _avoided_csc(self) -> tuple[Int, Int]:
+        """The pairs that are no negatives."""
+        if self._positives is None:
+            return self._csc(self.edge_type)
+        return self._positives[0].numpy(), self._positives[1].numpy()
+
+    @cached_property
+    def _has_non_links(self) -> bool:
+        (colptr, row), (src, _, dst) = self._avoided_csc, self.edge_type
+        num_pairs: int = self.num_nodes[src] * self.num_nodes[dst]
+        if len(row) < num_pairs:
+            return True
+        col = np.repeat(np.arange(len(colptr) - 1), np.diff(colptr))  # some pairs may be there twice
+        return len(np.unique(col * self.num_nodes[src] + row)) < num_pairs
 
     def _positions(self, src: Int, dst: Int) -> dict[EdgeType, Int]:
         """Where links and their reverses stand among the messages."""
@@ -235,6 +265,45 @@ class LinkNeighborSampler(NeighborSampler):  # type: ignore[misc]
             num_sampled_nodes={t: [nodes[t] for nodes in nodes_per_hop] for t in self.node_types},
             num_sampled_edges={t: [len(edges[t][0]) for edges in edges_per_hop] for t in self.edge_types},
         )
+
+
+def _edges(data: Graph) -> dict[EdgeType, Tensor]:
+    """The ``edge_index`` of each edge type."""
+    edge_types = [HOMOGENEOUS] if isinstance(data, Data) else data.edge_types
+    return {edge_type: edge_store(data, edge_type).edge_index for edge_type in edge_types}
+
+
+def _without_edges(data: Graph, edges: dict[EdgeType, Tensor]) -> HeteroData:
+    """The node and edge types of a graph, and how many nodes there are."""
+    bare = HeteroData()
+    for node_type in [HOMOGENEOUS[0]] if isinstance(data, Data) else data.node_types:
+        bare[node_type].num_nodes = num_nodes(data, node_type)
+    for edge_type, edge_index in edges.items():
+        bare[edge_type].edge_index = edge_index[:, :0]
+    return bare
+
+
+def _avoided(positives: Tensor, kind: LinkType, num_nodes: dict[NodeType, int]) -> Tensor:
+    """The pairs that are no negatives, each once: of one node type also each node with itself, and reverse links."""
+    if not kind.has_one_node_type:
+        return positives
+    loops = torch.arange(num_nodes[kind.edge_type[0]]).expand(2, -1)
+    reverse = [positives.flip(0)] if kind.is_undirected else []
+    avoided: Tensor = torch.unique(torch.cat([positives, *reverse, loops], dim=1), dim=1)
+    return avoided
+
+
+def _homogeneous(out: HeteroSamplerOutput) -> SamplerOutput:
+    """What was sampled from the one node type and the one edge type of a ``Data``."""
+    return SamplerOutput(
+        node=out.node[HOMOGENEOUS[0]],
+        row=out.row[HOMOGENEOUS],
+        col=out.col[HOMOGENEOUS],
+        edge=out.edge[HOMOGENEOUS],
+        num_sampled_nodes=out.num_sampled_nodes[HOMOGENEOUS[0]],
+        num_sampled_edges=out.num_sampled_edges[HOMOGENEOUS],
+        metadata=out.metadata,
+    )
 
 
 def _refuse_time(time: Tensor | None) -> None:

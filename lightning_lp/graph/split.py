@@ -8,266 +8,217 @@ in random order (it puts positives first), and negatives are exact: distinct tru
 import hashlib
 from copy import copy
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch_geometric.data import HeteroData
+from torch_geometric.typing import EdgeType
 
-from lightning_lp.data.rating_graph import add_links
-from lightning_lp.data.schema import MOVIE, RATES, REV_RATES, USER
 from lightning_lp.errors import UserError
+from lightning_lp.graph.links import Graph, LinkType, columns, edge_store, link_type, num_nodes, with_num_nodes
+from lightning_lp.graph.members import Members, find_members, messages_of
+from lightning_lp.graph.non_links import sample_non_links
+from lightning_lp.graph.strategies import TEST, TRAIN, VAL, Strategy, Times, partition, permutation
 
-Strategy = Literal["random", "temporal", "leave_last_out"]
-Index = NDArray[np.integer[Any]]
-Mask = NDArray[np.bool_]
-Part = NDArray[np.uint8]
-"""For each link, in the graph's own order, which part it belongs to."""
-
-_TRAIN, _VAL, _TEST = np.arange(3, dtype=np.uint8)
+Int = NDArray[np.int64]
+Labels = tuple[Tensor, Tensor, Tensor]
+"""``edge_label_index``, ``edge_label`` and ``edge_label_id`` of a part."""
 
 
 @dataclass(frozen=True)
 class LinkSplit:
     """Three graphs over the same nodes, each with its message edges and the links to score.
 
-    ``data[RATES].edge_index`` holds the messages (and ``data[REV_RATES]`` their reverse),
-    ``data[RATES].edge_label_index`` [2, num_labels] the links to score, and ``data[RATES].edge_label``
-    [num_labels] their labels, float32, 1 for a link and 0 for a non-link. Training holds links alone: its
-    negatives are drawn anew for each batch, by the sampler. Graphs share what is the same in them.
+    ``graph[edge_type].edge_index`` holds the messages (and ``graph[rev_edge_type]`` their reverse), with all attributes
+    that the whole graph has for them, and the same store
+
+    - ``edge_label_index`` [2, num_labels] int64: the links to score;
+    - ``edge_label`` [num_labels] float32: 1 for a link and 0 for a non-link;
+    - ``edge_label_id`` [num_labels] int32 (int64 beyond 2^31 edges): the place of a link's edge in the whole graph, so
+      that ``data[edge_type].time[edge_label_id]`` is the time of what is scored; -1 for a non-link.
+
+    Training holds links alone: its negatives are drawn anew for each batch, by the sampler. Graphs share what is the
+    same in them. Nodes and other edge types are those of the whole graph. Of a ``Data`` all this stands on the graph.
 
     Attributes:
         train: messages and supervision links of training.
         val: messages are all training links; labels are held-out links and non-links, none where ``num_val`` is 0.
         test: messages are all training and validation links; no labels where ``num_test`` is 0.
         train_links: [2, num_train] every training link, as message or as supervision.
-        fingerprint: hash of all of the above; equal fingerprints mean equal splits.
+        fingerprint: hash of all of the above but attributes; equal fingerprints mean equal splits.
+        edge_type: the type of the links; None in a ``Data``.
     """
 
-    train: HeteroData
-    val: HeteroData
-    test: HeteroData
+    train: Graph
+    val: Graph
+    test: Graph
     train_links: Tensor
     fingerprint: str
+    edge_type: EdgeType | None = None
 
     @property
-    def held_out(self) -> dict[str, HeteroData]:
+    def held_out(self) -> dict[str, Graph]:
         """The parts that hold labels: ``val`` and ``test``, or one of them, or none."""
         parts = {"val": self.val, "test": self.test}
-        return {name: graph for name, graph in parts.items() if graph[RATES].edge_label.numel()}
+        return {name: graph for name, graph in parts.items() if edge_store(graph, self.edge_type).edge_label.numel()}
 
-    def part(self, name: str) -> HeteroData:
+    def part(self, name: str) -> Graph:
         """A held-out part, ``val`` or ``test``.
 
         Raises:
             UserError: there is none.
         """
         if name not in self.held_out:
-            raise UserError(f"--data.num_{name} 0 has held no links out to judge on: give a share, such as 0.1")
+            raise UserError(f"`num_{name}` 0 has held no links out to judge on: give a share, such as 0.1")
         return self.held_out[name]
 
 
 def split_links(
-    data: HeteroData,
+    data: Graph,
+    edge_type: EdgeType | None = None,
+    rev_edge_type: EdgeType | None = None,
+    *,
+    is_undirected: bool = False,
     strategy: Strategy = "random",
     num_val: float = 0.1,
     num_test: float = 0.1,
     disjoint_train_ratio: float = 0.3,
     neg_sampling_ratio: float = 2.0,
+    time_attr: str = "time",
     seed: int = 0,
 ) -> LinkSplit:
-    """Splits the links ``("user", "rates", "movie")`` of ``data``.
+    """Splits the links of one type.
+
+    A link is a pair of nodes. Edges of the same pair, and in an undirected graph those of both directions, are one
+    link: they are held out together, one label stands for them (in a random direction, where there are two), and its
+    time is the latest of theirs. Reverse edges go where their link goes, whatever their order.
 
     Args:
-        data: the whole graph; ``data[RATES].time`` is read by the strategies that need it.
+        data: the whole graph, on the CPU.
+        edge_type: type of the links; None for the one edge type of a ``Data``.
+        rev_edge_type: type of their reverse edges; ``edge_type`` itself where links are undirected. Default: none.
+        is_undirected: both directions of a link stand in the one edge type, as in PyG's ``RandomLinkSplit``.
         strategy: ``random``: uniformly over all links. ``temporal``: the latest links of all are the test
-            links, those before them the validation links. ``leave_last_out``: the last link of each user is a
-            test link, the one before it a validation link; users with fewer than three stay in training.
+            links, those before them the validation links. ``leave_last_out``: the last link of each source is a
+            test link, the one before it a validation link; sources with fewer than three stay in training.
         num_val: share of the links held out for validation; 0: there is no such part. To ``leave_last_out`` any other
-            share means one link of each user.
+            share means one link of each source.
         num_test: the same for test.
         disjoint_train_ratio: share of the training links that are scored and carry no messages. At 0 every
             training link does both, and the sampler has to leave a batch's own links out of its messages.
-        neg_sampling_ratio: non-links per link among the validation and test labels.
+        neg_sampling_ratio: non-links per link among the validation and test labels. No node is paired with itself.
+        time_attr: the attribute of the edges that is read by the strategies that need times.
         seed: seed of the draw.
 
     Raises:
-        UserError: the graph is too small or too dense for these settings, or has no times.
+        UserError: the graph is too small or too dense for these settings, or has no such edges or no times.
     """
-    links = data[RATES].edge_index
-    rng = np.random.default_rng(seed)
-    part = _PARTITIONS[strategy](data, num_val, num_test, rng)
-    wanted = {"training": 1.0, "validation": num_val, "test": num_test}
-    for (name, share), size in zip(wanted.items(), np.bincount(part, minlength=3), strict=True):
-        if size == 0 < share:
-            raise UserError(
-                f"the {strategy} split of {links.size(1)} links leaves none for {name}: "
-                "give more data, or other --data.num_val and --data.num_test (0: no such part)"
-            )
-    val, test = (links[:, torch.from_numpy(part == held_out)] for held_out in (_VAL, _TEST))
-    history = _with_links(data, links, part == _TRAIN)
-    train, supervision = _train_graph(history, disjoint_train_ratio, rng)
+    kind, rng = link_type(data, edge_type, rev_edge_type, is_undirected), np.random.default_rng(seed)
+    data = with_num_nodes(data)
+    members = find_members(data, kind, time_attr, rng)
+    times = Times(members.links, members.time, time_attr, kind.is_undirected)
+    part = partition(times, strategy, num_val, num_test, rng)
 
-    num_neg = [int(neg_sampling_ratio * held_out.size(1)) for held_out in (val, test)]
-    for held_out, num in zip((val, test), num_neg, strict=True):
-        if num == 0 < held_out.size(1):
-            raise UserError(
-                f"--data.eval_neg_sampling_ratio {neg_sampling_ratio} of {held_out.size(1)} held-out links "
-                "is no non-link, and links alone cannot be told apart: raise it, or give more data"
-            )
-    non_links = sample_non_links(links, data[USER].num_nodes, data[MOVIE].num_nodes, sum(num_neg), rng)
-    val_neg, test_neg = non_links[:, : num_neg[0]], non_links[:, num_neg[0] :]
-
+    history = messages_of(data, kind, members, part == TRAIN)
+    train, supervision = _train_graph(data, kind, members, part == TRAIN, history, disjoint_train_ratio, rng)
+    held_out = [np.flatnonzero(part == name) for name in (VAL, TEST)]
+    val, test = _held_out_labels(data, kind, members, held_out, neg_sampling_ratio, rng)
     graphs = (
-        _with_labels(train, supervision, torch.ones(1).expand(supervision.size(1))),
-        _with_labels(history, *_mixed(val, val_neg, rng)),
-        _with_labels(_with_links(data, links, part != _TEST), *_mixed(test, test_neg, rng)),
+        _with_labels(train, edge_type, supervision),
+        _with_labels(history, edge_type, val),
+        _with_labels(messages_of(data, kind, members, part != TEST), edge_type, test),
     )
-    return LinkSplit(*graphs, train_links=history[RATES].edge_index, fingerprint=_fingerprint(graphs))
-
-
-def without_messages(graph: HeteroData) -> HeteroData:
-    """The same nodes and labels, and no edges: all that is read where nodes have been embedded before."""
-    bare = copy(graph)
-    for edge_type in (RATES, REV_RATES):
-        bare[edge_type].edge_index = graph[edge_type].edge_index[:, :0]
-    return bare
-
-
-def sample_non_links(
-    links: Tensor, num_users: int, num_movies: int, num_samples: int, rng: np.random.Generator
-) -> Tensor:
-    """Draws distinct (user, movie) pairs uniformly from those that are not linked.
-
-    Non-links are numbered in row-major order; numbers are drawn without replacement and turned into pairs by
-    counting the links before them, so that no draw is rejected however dense the graph is.
-
-    Returns:
-        [2, num_samples] int64, in random order.
-
-    Raises:
-        UserError: there are fewer non-links than samples.
-    """
-    keys = links[0].numpy() * num_movies + links[1].numpy()
-    keys.sort()
-    num_non_links = num_users * num_movies - len(keys)
-    if num_samples > num_non_links:
-        raise UserError(
-            f"the split needs {num_samples} pairs of a user and a movie without a rating, but of "
-            f"{num_users} x {num_movies} pairs only {num_non_links} have none: "
-            "lower --data.eval_neg_sampling_ratio, --data.num_val or --data.num_test"
-        )
-    rank = rng.choice(num_non_links, size=num_samples, replace=False)
-    keys -= np.arange(len(keys))  # how many non-links stand before each link
-    ascending = np.argsort(rank)  # ten times as fast to search for as random order, of which each misses the cache
-    rank[ascending] += np.searchsorted(keys, rank[ascending], side="right")
-    return torch.from_numpy(np.stack(np.divmod(rank, num_movies)))
-
-
-def _random(data: HeteroData, num_val: float, num_test: float, rng: np.random.Generator) -> Part:
-    return _cut(_permutation(data[RATES].num_edges, rng), num_val, num_test)
-
-
-def _temporal(data: HeteroData, num_val: float, num_test: float, rng: np.random.Generator) -> Part:
-    # Ties in time are cut at random: in the order of the ids, the last users would be held out.
-    return _cut(np.lexsort([_permutation(data[RATES].num_edges, rng), _time(data)]), num_val, num_test)
-
-
-def _leave_last_out(data: HeteroData, num_val: float, num_test: float, rng: np.random.Generator) -> Part:
-    held_out = [part for part, share in ((_TEST, num_test), (_VAL, num_val)) if share > 0]
-    user = data[RATES].edge_index[0].numpy()
-    order = np.lexsort([_permutation(len(user), rng), _time(data), user])
-    last = np.append(user[order][1:] != user[order][:-1], True)
-    num_links = np.bincount(user, minlength=data[USER].num_nodes)
-    is_next = last & (num_links[user[order]] > len(held_out))
-    part = np.full(len(user), _TRAIN)
-    for name in held_out:
-        part[order[is_next]] = name
-        is_next = np.append(is_next[1:], False)
-    return part
-
-
-_PARTITIONS = {"random": _random, "temporal": _temporal, "leave_last_out": _leave_last_out}
-assert tuple(_PARTITIONS) == get_args(Strategy)
-
-
-def _cut(order: Index, num_val: float, num_test: float) -> Part:
-    """The first of ``order`` for training, the last for test."""
-    held_out = [int(num_val * len(order)), int(num_test * len(order))]
-    first_val = len(order) - sum(held_out)
-    if min(held_out) < 0 or first_val < 0:
-        raise UserError(
-            f"--data.num_val {num_val} and --data.num_test {num_test}: give shares of at least 0 "
-            "that leave some links for training"
-        )
-    part = np.full(len(order), _TRAIN)
-    part[order[first_val:]] = _VAL
-    part[order[first_val + held_out[0] :]] = _TEST
-    return part
-
-
-def _permutation(num: int, rng: np.random.Generator) -> Index:
-    """``rng.permutation(num)`` in the smallest integers, with the same draws."""
-    return rng.permutation(np.arange(num, dtype=np.min_scalar_type(num)))
-
-
-def _time(data: HeteroData) -> Index:
-    if "time" not in data[RATES]:
-        raise UserError("this split needs the time of each rating, and the ratings have none: use another one")
-    time: Index = data[RATES].time.numpy()
-    return time
+    train_links = _links_of(members, history, kind, np.flatnonzero(part == TRAIN))
+    return LinkSplit(*graphs, train_links, _fingerprint(graphs, edge_type), edge_type)
 
 
 def _train_graph(
-    history: HeteroData, disjoint_train_ratio: float, rng: np.random.Generator
-) -> tuple[HeteroData, Tensor]:
+    data: Graph,
+    kind: LinkType,
+    members: Members,
+    is_train: NDArray[np.bool_],
+    history: Graph,
+    disjoint_train_ratio: float,
+    rng: np.random.Generator,
+) -> tuple[Graph, Labels]:
     """The messages of training, and the links to score: both are all training links, unless they are to be disjoint."""
-    links = history[RATES].edge_index
-    num_supervision = int(disjoint_train_ratio * links.size(1))
-    if disjoint_train_ratio > 0 and not 0 < num_supervision < links.size(1):
+    train = np.flatnonzero(is_train)
+    num_supervision = int(disjoint_train_ratio * len(train))
+    if disjoint_train_ratio > 0 and not 0 < num_supervision < len(train):
         raise UserError(
-            f"--data.disjoint_train_ratio {disjoint_train_ratio} of {links.size(1)} training links leaves none "
+            f"`disjoint_train_ratio` {disjoint_train_ratio} of {len(train)} training links leaves none "
             f"{'to score' if num_supervision == 0 else 'to carry messages'}: give another ratio, or more data"
         )
     # Drawn in any case: the ratio does not change what is drawn after it.
-    supervision = _permutation(links.size(1), rng)[:num_supervision].astype(np.int64)
+    supervision = permutation(len(train), rng)[:num_supervision].astype(np.int64)
+    graph = history
     if num_supervision == 0:
-        return history, links
-    is_message = np.ones(links.size(1), dtype=bool)
-    is_message[supervision] = False
-    return _with_links(history, links, is_message), links[:, torch.from_numpy(supervision)]
+        links = _links_of(members, history, kind, train)
+    else:
+        train = train[supervision]
+        is_message = is_train.copy()
+        is_message[train] = False
+        graph, links = messages_of(data, kind, members, is_message), columns(members.links, train)
+    return graph, (links, torch.ones(1).expand(len(train)), members.ids(train))
 
 
-def _mixed(links: Tensor, non_links: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Links and non-links in one random order, so that any batch of them holds both; and their labels."""
-    order = torch.from_numpy(rng.permutation(links.size(1) + non_links.size(1)))
-    label = torch.cat([torch.ones(links.size(1)), torch.zeros(non_links.size(1))])
-    return torch.cat([links, non_links], dim=1)[:, order], label[order]
+def _held_out_labels(
+    data: Graph,
+    kind: LinkType,
+    members: Members,
+    held_out: list[Int],
+    neg_sampling_ratio: float,
+    rng: np.random.Generator,
+) -> list[Labels]:
+    """Links and non-links of validation and test, each part in one random order, so that any batch holds both."""
+    num_neg = [int(neg_sampling_ratio * len(links)) for links in held_out]
+    for held, num in zip(held_out, num_neg, strict=True):
+        if num == 0 < len(held):
+            raise UserError(
+                f"`neg_sampling_ratio` {neg_sampling_ratio} of {len(held)} held-out links "
+                "is no non-link, and links alone cannot be told apart: raise it, or give more data"
+            )
+    num_src, num_dst = (num_nodes(data, kind.edge_type[end]) for end in (0, -1))
+    non_links = sample_non_links(
+        members.links,
+        num_src,
+        num_dst,
+        sum(num_neg),
+        rng,
+        has_one_node_type=kind.has_one_node_type,
+        is_undirected=kind.is_undirected,
+        ends=str(kind),
+    )
+    labels = []
+    for held, neg in zip(held_out, torch.split(non_links, num_neg, dim=1), strict=True):
+        order = torch.from_numpy(rng.permutation(len(held) + neg.size(1)))
+        links, ids = columns(members.links, held), members.ids(held)
+        label = torch.cat([torch.ones(len(held)), torch.zeros(neg.size(1))])
+        ids = torch.cat([ids, ids.new_full((neg.size(1),), -1)])
+        labels.append((torch.cat([links, neg], dim=1)[:, order], label[order], ids[order]))
+    return labels
 
 
-def _with_links(data: HeteroData, links: Tensor, kept: Mask) -> HeteroData:
-    """The nodes of ``data``, and those of the links that are kept."""
-    graph = HeteroData()
-    for node_type in data.node_types:
-        for key, value in data[node_type].items():
-            graph[node_type][key] = value
-    add_links(graph, *(end[kept] for end in links.numpy()))
-    return graph
+def _links_of(members: Members, graph: Graph, kind: LinkType, chosen: Int) -> Tensor:
+    """The ``chosen`` links, [2, num_chosen], those of the messages of ``graph``: in the same memory, if possible."""
+    if members.link_of is None:
+        messages: Tensor = edge_store(graph, kind.edge_type).edge_index
+        return messages
+    return columns(members.links, chosen)
 
 
-def _with_labels(graph: HeteroData, edge_label_index: Tensor, edge_label: Tensor) -> HeteroData:
+def _with_labels(graph: Graph, edge_type: EdgeType | None, labels: Labels) -> Graph:
     graph = copy(graph)
-    graph[RATES].edge_label_index = edge_label_index
-    graph[RATES].edge_label = edge_label
+    store = edge_store(graph, edge_type)
+    store.edge_label_index, store.edge_label, store.edge_label_id = labels
     return graph
 
 
-def _fingerprint(graphs: tuple[HeteroData, ...]) -> str:
+def _fingerprint(graphs: tuple[Graph, ...], edge_type: EdgeType | None) -> str:
     digest = hashlib.sha256()
     for graph in graphs:
-        store = graph[RATES]
+        store = edge_store(graph, edge_type)
         for tensor in (store.edge_index, store.edge_label_index, store.edge_label):
             digest.update(repr((tensor.dtype, tuple(tensor.shape))).encode())
             digest.update(np.ascontiguousarray(tensor.numpy()).data)

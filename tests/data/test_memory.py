@@ -19,6 +19,7 @@ PEAK = """
 import sys
 from pathlib import Path
 from lightning_lp.data.rating_graph import build_graph
+from lightning_lp.data.schema import RATES, REV_RATES
 from lightning_lp.graph.split import split_links
 from lightning_lp.data.tables import read_tables
 
@@ -29,7 +30,7 @@ for root in sys.argv[1:]:
     Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
     before = gauge("VmRSS")
     graph = build_graph(read_tables(root))
-    split = split_links(graph.data, disjoint_train_ratio=0.0)
+    split = split_links(graph.data, RATES, REV_RATES, disjoint_train_ratio=0.0)
     print(gauge("VmHWM") - before)
     del graph, split
 """
@@ -63,6 +64,14 @@ def bytes_per_link(*held: Any) -> float:
     return sum(storages.values()) / NUM_LINKS
 
 
+def test_links_and_their_reverses_share_their_attributes(data):
+    for graph in (data.graph.data, data.split.train, data.split.test):
+        stores = [graph[edge_type] for edge_type in (RATES, REV_RATES)]
+        assert bytes_per_link([[store.rating, store.time] for store in stores]) == 12 * stores[0].num_edges / NUM_LINKS
+        for key, dtype in (("rating", torch.float32), ("time", torch.int64)):
+            assert [store[key].dtype for store in stores] == [dtype, dtype]
+
+
 def test_a_graph_holds_three_rows_for_links_and_their_reverses(data):
     edges = [data.graph.data[edge_type].edge_index for edge_type in (RATES, REV_RATES)]
     assert torch.equal(edges[0].flip(0), edges[1])
@@ -73,8 +82,8 @@ def test_training_and_validation_share_their_messages(data):
     split = data.split
     alone, together = bytes_per_link(split.train), bytes_per_link(split.train, split.val, split.train_links)
     assert together - alone == pytest.approx(
-        0.1 * 3 * (2 * 8 + 4), rel=0.01
-    )  # validation's links, non-links and labels
+        0.1 * 3 * (2 * 8 + 4 + 4), rel=0.01
+    )  # validation's links, non-links, labels and which edges they are
     samplers = [loader.link_sampler for loader in (data.train_dataloader(), data.val_dataloader())]
     pairs = [(s.colptr_dict, s.row_dict, s.perm, s._positives) for s in samplers]
     assert bytes_per_link(pairs[0]) == bytes_per_link(*pairs)

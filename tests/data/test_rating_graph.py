@@ -9,8 +9,7 @@ from lightning_lp.data.schema import MOVIE, RATES, REV_RATES, USER
 from lightning_lp.data.sources.synthetic import write_movielens
 from lightning_lp.data.tables import read_tables
 from lightning_lp.errors import UserError
-from lightning_lp.graph.split import split_links
-from tests.graphs import pairs
+from tests.graphs import pairs, split
 
 
 @pytest.fixture
@@ -49,7 +48,7 @@ def test_the_order_of_rows_changes_neither_pairing_nor_split(root, file, how):
     assert graph.fingerprint == expected.fingerprint
     assert graph.titles == expected.titles
     assert (graph.data[MOVIE].x == expected.data[MOVIE].x).all()
-    assert split_links(graph.data).fingerprint == split_links(expected.data).fingerprint
+    assert split(graph.data).fingerprint == split(expected.data).fingerprint
 
 
 def test_low_ratings_are_seen_but_no_links(root):

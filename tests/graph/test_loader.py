@@ -8,6 +8,7 @@ from torch_geometric.sampler import NegativeSampling
 from lightning_lp.data.datamodule import MovieLensDataModule
 from lightning_lp.data.schema import MOVIE, RATES, REV_RATES, USER
 from lightning_lp.data.sources.synthetic import write_movielens
+from lightning_lp.errors import UserError
 from lightning_lp.graph.loader import LinkLoader, link_loader
 from tests.graph.test_sampler import assert_equal
 from tests.graph.test_sampler import batches as dictionaries
@@ -84,6 +85,8 @@ def make(graph: HeteroData, train: bool, batch_size: int = 8, **options: object)
     return link_loader(
         graph,
         {RATES: [2, 2], REV_RATES: [2, 2]},
+        edge_type=RATES,
+        rev_edge_type=REV_RATES,
         batch_size=batch_size,
         exclude_seed_links=True,
         neg_sampling=NegativeSampling("binary", 1.0) if train else None,
@@ -123,12 +126,38 @@ def test_one_process_with_seed_0_is_the_default(graph, train):
     assert_equal(dictionaries(default), dictionaries(given))
 
 
-def test_batches_hold_what_the_model_reads(graph):
-    degree = torch.arange(20)
-    batches = make(graph, train=True, degree=degree)
-    assert batches.input_data.row.data_ptr() == graph[RATES].edge_label_index.data_ptr()  # no copy
-    for batch in batches:
+def test_a_loader_copies_no_labels(graph):
+    batches = make(graph, train=True)
+    assert batches.input_data.row.data_ptr() == graph[RATES].edge_label_index.data_ptr()
+
+
+@pytest.mark.parametrize("names", [None, ("time",), ()])
+def test_batches_hold_the_attributes_that_were_asked_for(graph, names):
+    graph[USER].degree = torch.arange(20)
+    graph[REV_RATES].weight = torch.rand(160, 2)
+    for batch in make(graph, train=True, edge_attrs=names):
+        assert batch[USER].degree.equal(batch[USER].node_id)
+        assert ("time" in batch[RATES], "weight" in batch[REV_RATES]) == (names != (), names is None)
+        for edge_type, key in ((RATES, "time"), (REV_RATES, "weight")):
+            if key in batch[edge_type]:
+                assert batch[edge_type][key].equal(graph[edge_type][key][batch[edge_type].e_id])
+
+
+def test_attributes_that_no_edge_has_are_refused(graph):
+    with pytest.raises(UserError, match=r"`edge_attrs` \['weight'\]: some of \['time'\] wanted"):
+        make(graph, train=True, edge_attrs=["weight"])
+
+
+def test_the_data_module_hands_out_no_more_than_the_model_reads(root):
+    data = MovieLensDataModule(root=str(root), batch_size=50)
+    for batch in data_batches(data):
+        degree = torch.bincount(data.split.train_links[0], minlength=data.num_users)
         assert batch[USER].degree.equal(degree[batch[USER].node_id])
         assert "terms" not in batch[MOVIE]
-        assert "time" not in batch[RATES]
-    assert "degree" not in next(iter(make(graph, train=False)))[USER]
+        assert not {"time", "rating"} & {*batch[RATES], *batch[REV_RATES]}
+    assert "degree" not in next(iter(data.val_dataloader()))[USER]
+
+
+def data_batches(data: MovieLensDataModule) -> LinkLoader:
+    data.setup()
+    return data.train_dataloader()

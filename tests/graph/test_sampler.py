@@ -262,7 +262,8 @@ def test_links_whose_ends_share_a_type(num_nodes, density, num_neighbors, revers
         both = torch.cat([data[FOLLOWS].edge_index, data[FOLLOWS].edge_index.flip(0)], dim=1)
         data[FOLLOWS].edge_index = both.unique(dim=1)
     links = data[FOLLOWS].edge_index
-    assume(links.size(1) < num_nodes**2)  # else there are no negatives to draw
+    taken = {*pairs(links), *(pairs(links.flip(0)) if reverse == FOLLOWS else ()), *((n, n) for n in range(num_nodes))}
+    assume(len(taken) < num_nodes**2)  # else there are no negatives to draw
     sampler = LinkNeighborSampler(data, num_neighbors, edge_type=FOLLOWS, rev_edge_type=reverse, seed=seed)
     loader = LinkNeighborLoader(
         data,
@@ -281,7 +282,7 @@ def test_links_whose_ends_share_a_type(num_nodes, density, num_neighbors, revers
         is_link = batch[FOLLOWS].edge_label > 0
         # The pairs that are scored are the links that were asked for, and true non-links.
         assert torch.equal(ends[:, is_link], links[:, batch[FOLLOWS].input_id])
-        assert pairs(ends[:, ~is_link]).isdisjoint(pairs(links))
+        assert pairs(ends[:, ~is_link]).isdisjoint(taken)
         visited += ends[:, is_link].t().tolist()
         hidden = {FOLLOWS: pairs(ends[:, is_link])}
         if reverse is not None:

@@ -10,8 +10,12 @@ from lightning_lp.data.rating_graph import build_graph
 from lightning_lp.data.schema import MOVIE, RATES, REV_RATES, USER
 from lightning_lp.data.tables import read_tables
 from lightning_lp.errors import UserError
-from lightning_lp.graph.split import LinkSplit, _permutation, sample_non_links, split_links, without_messages
+from lightning_lp.graph.links import without_messages
+from lightning_lp.graph.non_links import sample_non_links
+from lightning_lp.graph.split import LinkSplit
+from lightning_lp.graph.strategies import permutation
 from tests.graphs import graphs, make_graph, pairs, random_links
+from tests.graphs import split as split_links
 
 STRATEGIES = st.sampled_from(["random", "temporal", "leave_last_out"])
 
@@ -150,7 +154,7 @@ def test_sizes_are_those_of_pyg():
 def test_permutations_of_small_integers_are_those_of_large_ones(num):
     """Else a split would be another one, and a checkpoint refused."""
     small, large = np.random.default_rng(5), np.random.default_rng(5)
-    assert (_permutation(num, small) == large.permutation(num)).all()
+    assert (permutation(num, small) == large.permutation(num)).all()
     assert small.integers(2**62) == large.integers(2**62)
 
 
@@ -197,7 +201,7 @@ def test_every_non_link_can_be_drawn():
         (95, {}, "only 5 have none"),
         (40, {"disjoint_train_ratio": 0.01}, "leaves none to score"),
         (40, {"disjoint_train_ratio": 1.0}, "leaves none to carry messages"),
-        (40, {"neg_sampling_ratio": 0.1}, "eval_neg_sampling_ratio"),
+        (40, {"neg_sampling_ratio": 0.1}, "`neg_sampling_ratio`"),
     ],
 )
 def test_impossible_splits_are_refused(num_links, settings, message):
@@ -209,7 +213,7 @@ def test_impossible_splits_are_refused(num_links, settings, message):
 def test_without_times_there_is_no_temporal_split():
     data = make_graph(random_links(10, 10, 40, seed=0), 10, 10)
     del data[RATES].time
-    with pytest.raises(UserError, match="time of each rating"):
+    with pytest.raises(UserError, match="time of each link"):
         split_links(data, "temporal")
 
 
