@@ -193,7 +193,7 @@ class MovieLensDataModule(pl.LightningDataModule):
             self.pairs = read_pairs(self.hparams["predict_file"], self.columns, self.graph.users, self.graph.movies)
         if self.trainer is not None and self.trainer.world_size > 1:
             self._check_ranks(self.trainer)
-        self._fan_out()  # refused before a training begins
+        self._check_reads()
         if (module := self._module) is not None:
             module.take_over(Handover(self.split, self.hparams["eval_neg_sampling_ratio"], self.load_state_dict))
 
@@ -274,6 +274,18 @@ class MovieLensDataModule(pl.LightningDataModule):
     def reads(self) -> Reads:
         """What the model reads; of one that does not say, a user's movies and no more."""
         return self._module.reads if self._module else Reads(edge_types=(RATES, REV_RATES))
+
+    def _check_reads(self) -> None:
+        """Refuses before a training begins what the model could not read in it."""
+        self._fan_out()
+        lacking = [name for name in self.reads.edge_attrs if name not in self.graph.data[RATES]]
+        if lacking:
+            have = [name for name in ("rating", "time") if name in self.graph.data[RATES]]
+            raise UserError(
+                f"the encoder reads {' and '.join(lacking)} of each rating, and this data has "
+                f"{' and '.join(have) or 'neither rating nor time'}: give the columns (--data.rating_column, "
+                "--data.time_column), or choose another encoder"
+            )
 
     def _fan_out(self, *, is_training: bool = True) -> dict[EdgeType, list[int]]:
         """Neighbours to sample per node in each hop: as the settings say, else as the model wishes; in evaluation all.
@@ -375,7 +387,12 @@ class MovieLensDataModule(pl.LightningDataModule):
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint needs to stand alone: ids, titles, genres, links and the split's fingerprint."""
-        return {"name": self.dataset_name, **graph_state(self.graph, self.split)}
+        read = {name: self.graph.data[RATES][name] for name in self.reads.edge_attrs}
+        return {
+            "name": self.dataset_name,
+            **graph_state(self.graph, self.split),
+            **({"edge_attrs": read} if read else {}),
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Compares the checkpoint's data with that at hand, which ``load_from_checkpoint`` has still to read.

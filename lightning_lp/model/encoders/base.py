@@ -56,7 +56,10 @@ class Encoder(nn.Module):
     needs_graph: ClassVar[bool] = False
     """Whether a training cannot begin without :meth:`prepare`."""
     reads_matrices: ClassVar[bool] = False
-    """Whether :meth:`messages` may be sparse matrices where all nodes are embedded: less memory, and much faster."""
+    """Whether :meth:`messages` may be sparse matrices where all nodes are embedded: less memory, and much faster.
+
+    With ``edge_attrs``, whose order is that of the edges, they never are.
+    """
     num_bias_channels: ClassVar[int] = 0
     """How many of the last channels only move the level of scores, and do not say what a movie is like."""
 
@@ -146,6 +149,8 @@ class Encoder(nn.Module):
     def embed_new(self, graph: HeteroData, edge_index: Tensor, num_users: int) -> Tensor:
         """Embeds users that the graph lacks. They receive messages and send none: no known vector depends on them.
 
+        The attributes of their edges are the means of those that are known.
+
         Args:
             graph: the known nodes and messages.
             edge_index: [2, num_edges] int64 (movie, new user).
@@ -159,8 +164,13 @@ class Encoder(nn.Module):
         for key, value in graph[MOVIE].items():
             extended[MOVIE][key] = value
         extended[RATES].edge_index = graph[RATES].edge_index
-        new = edge_index.to(graph[REV_RATES].edge_index.device) + torch.tensor([[0], [known]])
+        new = edge_index + torch.tensor([[0], [known]])
         extended[REV_RATES].edge_index = torch.cat([graph[REV_RATES].edge_index, new], dim=1)
+        for name in self.edge_attrs:
+            value = graph[REV_RATES][name]
+            mean = value.double().mean().to(value.dtype)
+            extended[RATES][name] = graph[RATES][name]
+            extended[REV_RATES][name] = torch.cat([value, mean.expand(new.size(1))])
         return self.embed_all(extended)[0][known:]
 
     def messages(self, batch: HeteroData, edge_type: EdgeType) -> Tensor:
@@ -184,7 +194,7 @@ class Encoder(nn.Module):
             edges = graph[edge_type]
             for name in self.edge_attrs:
                 whole[edge_type][name] = edges[name].to(weight.device)
-            if self.reads_matrices:
+            if self.reads_matrices and not self.edge_attrs:
                 sizes = graph[edge_type[-1]].num_nodes, graph[edge_type[0]].num_nodes
                 whole[edge_type].adj_t = _matrix(edges.edge_index, sizes, weight)
             else:
