@@ -71,11 +71,8 @@ def test_ones_own_does_what_ours_do(root, here):
     assert run_folders() == [run]
     main(["test", f"--data.root={root}", f"--ckpt_path={best_checkpoint(run)}", *QUIET])
     recommender = Recommender.load(run)
-    assert (
-        len(recommender.recommend(1, k=5))
-        == len(recommender.recommend_new(recommender.movies.ids[:3].tolist(), k=5))
-        == 5
-    )
+    liked = recommender.movies.ids[:3].tolist()
+    assert len(recommender.recommend(1, k=5)) == len(recommender.recommend_new(liked, k=5)) == 5
     assert len(recommender.similar(recommender.movies.ids[0], k=3)) == 3
     export(["--run", str(run), "--out", str(here / "out")])
     assert (here / "out" / "topk.py").is_file()
@@ -98,11 +95,8 @@ def test_shipped_ones_train_and_recommend(root, name):
     cli = fit(root, f"--model.encoder={name}", "--model.encoder.num_layers=1", "--model.encoder.hidden_channels=4")
     assert cli.model.hparams["encoder"]["init_args"]["num_layers"] == 1
     recommender = Recommender.load(run_folders()[0])
-    assert (
-        len(recommender.recommend(1, k=5))
-        == len(recommender.recommend_new(recommender.movies.ids[:3].tolist(), k=5))
-        == 5
-    )
+    liked = recommender.movies.ids[:3].tolist()
+    assert len(recommender.recommend(1, k=5)) == len(recommender.recommend_new(liked, k=5)) == 5
 
 
 def test_another_number_of_hops_than_layers_is_refused(root):
