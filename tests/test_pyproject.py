@@ -40,9 +40,8 @@ def test_every_requirement_is_bounded_below_and_pinned_within_its_bounds():
 
 def test_every_file_of_the_package_is_in_the_wheel():
     package = ROOT / "lightning_lp"
-    files = {
-        path for path in package.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc", ".nbc", ".nbi")
-    }
+    code = (".py", ".pyc", ".nbc", ".nbi")
+    files = {path for path in package.rglob("*") if path.is_file() and path.suffix not in code}
     declared = PYPROJECT["tool"]["setuptools"]["package-data"]["lightning_lp"]
     assert files == {path for pattern in declared for path in package.glob(pattern)} > {package / "py.typed"}
     assert all((path.parent / "__init__.py").is_file() for path in package.rglob("*.py"))
