@@ -61,6 +61,7 @@ class LinkPredictionCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Adds the callbacks with options, and links what would otherwise be typed twice."""
+        parser._option_string_actions["--config"].help = f"YAML file, or settings by name: {', '.join(configs.names())}"
         parser.add_lightning_class_args(RunCheckpoint, "checkpoint")
         parser.add_lightning_class_args(RunEarlyStopping, "early_stopping")
         parser.add_lightning_class_args(PredictionWriter, "predictions")

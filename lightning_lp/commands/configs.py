@@ -1,5 +1,6 @@
 """The settings that come with the package: ``--config NAME`` finds them by name."""
 
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -47,7 +48,8 @@ def _path(value: str) -> str:
     if path.is_file():
         return value
     if path.parts[-3:-1] == _OLD_FOLDER and path.suffix == ".yaml" and path.stem in names():
-        print(f"note: {value} is no file any more: write --config {path.stem}", file=sys.stderr)
+        if os.environ.get("LOCAL_RANK", "0") == "0":  # of several processes one is enough
+            print(f"note: {value} is no file any more: write --config {path.stem}", file=sys.stderr)
         return str(packaged(path.stem))
     if value in names():
         return str(packaged(value))
