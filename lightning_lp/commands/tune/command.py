@@ -12,9 +12,9 @@ def tune(args: Sequence[str] | None = None) -> None:
         UserError: Optuna is not installed, or something else that the user can put right.
     """
     try:
-        from lightning_lp.commands.tune import search
+        from lightning_lp.commands.tune.search import run_search
     except ModuleNotFoundError as error:
         if error.name != "optuna":
             raise
         raise UserError("tune needs Optuna: pip install --constraint constraints.txt --editable '.[tune]'") from None
-    search.tune(args)
+    run_search(args)

@@ -47,7 +47,7 @@ _DIVERGED = ("the training loss is", "the validation loss is")
 """How a fit's refusal to go on without finite numbers begins."""
 
 
-def tune(args: Sequence[str] | None = None) -> None:
+def run_search(args: Sequence[str] | None = None) -> None:
     """Searches until the study has the trials wanted, prints the best and writes them beside the study.
 
     A trial trains the model once for each seed, which is the split's, too; its value is the mean. The first trial is
