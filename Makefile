@@ -14,7 +14,7 @@ TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist works
 .PHONY: fit test quick reports check coverage clean
 
 fit: $(VENV)/installed
-	$(BIN)/python scripts/fit.py $(ARGS)
+	$(BIN)/lightning-lp fit $(ARGS)
 
 test: check
 	$(TESTS)

@@ -44,7 +44,7 @@ TARGETS = {
         "tests/evaluation/test_ranking_callback.py",
     ],
     "lightning_lp/recommend/topk.py": ["tests/test_recommend.py", "tests/test_export.py"],
-    "lightning_lp/recommend/recommender/recommender.py": ["tests/test_recommend.py"],
+    "lightning_lp/recommend/recommender.py": ["tests/test_recommend.py"],
 }
 HEAVY = "torch torch_geometric.loader pytorch_lightning torchmetrics pandas pyarrow.csv sklearn.metrics"
 LIMIT = 60  # seconds for the tests of one mutant: one that loops for ever is noticed, too

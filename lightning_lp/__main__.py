@@ -9,39 +9,51 @@ from typing import Any, NoReturn
 
 from lightning_lp.checkpointing import signals
 from lightning_lp.commands import packages, streams
-from lightning_lp.errors import TRACEBACK, UserError
+from lightning_lp.errors import TRACEBACK, UserError, nearest
 from lightning_lp.escape import visible
 
-_OTHERS = {"recommend": "commands.recommend", "export": "commands.export", "doctor": "commands.doctor"}
-"""Commands that are not the Trainer's, and the modules with their functions."""
+COMMANDS = {
+    "fit": ("fit", "trains a model and tests its best checkpoint"),
+    "validate": ("fit", "measures a checkpoint on the validation part"),
+    "test": ("fit", "measures a checkpoint on the test part"),
+    "predict": ("fit", "writes the probabilities of given pairs"),
+    "recommend": ("recommend", "shows what a trained run recommends"),
+    "export": ("export", "writes a recommender that needs NumPy alone"),
+    "compare": ("compare", "puts a run beside tuned baselines"),
+    "ablate": ("ablate", "measures variants of the model over several seeds"),
+    "tune": ("tune.command", "searches settings of the model on validation"),
+    "report": ("report", "writes one page about a run"),
+    "new-users": ("new_users", "measures lists for users that the model never saw"),
+    "benchmark": ("benchmark.command", "measures speed and memory"),
+    "doctor": ("doctor", "says whether this machine can train"),
+}
+"""Each command: the module of ``commands`` that has a function of its name, and what it does."""
 
 _HELP = """\
 usage: lightning-lp COMMAND [options]
 
-  fit        trains a model
-  validate   measures a checkpoint on the validation part
-  test       measures a checkpoint on the test part
-  predict    writes the probabilities of given pairs
-  recommend  shows what a trained run recommends
-  export     writes a recommender that needs NumPy alone
-  doctor     says whether this machine can train
+{commands}
 
 options of a command: lightning-lp COMMAND --help"""
 
+Command = Callable[[Sequence[str]], object]
 
-def run(command: Callable[[Sequence[str] | None], object] | None = None, args: Sequence[str] | None = None) -> None:
+
+def run(command: str | Command | None = None, args: Sequence[str] | None = None) -> None:
     """Runs a command; a mistake of the user's is printed without a traceback and ends with status 2.
 
     Args:
-        command: takes the options. Default: one of ``_OTHERS`` if the first option says so, else
-            ``lightning_lp.commands.cli.main``.
+        command: its name, or a function that takes the options. Default: the first of ``args``.
         args: options. Default: those of the process.
     """
+    given = list(sys.argv[1:] if args is None else args)
     try:
         with signals.exiting(), streams.lasting():
             if command is None:
-                command, args = _command(args)
-            command(args)
+                command, *given = given or [""]
+            if isinstance(command, str):
+                command = _named(command)
+            command(given)
     except Exception as error:
         sentence = None if os.environ.get(TRACEBACK) else _sentence(error)
         if sentence is None:
@@ -49,15 +61,23 @@ def run(command: Callable[[Sequence[str] | None], object] | None = None, args: S
         _refuse(sentence)
 
 
-def _command(args: Sequence[str] | None) -> tuple[Callable[[Sequence[str] | None], object], Sequence[str] | None]:
-    """The command that the options ask for, and its own options."""
-    given = list(sys.argv[1:] if args is None else args)
-    if given and given[0] in _OTHERS:
-        return getattr(load(_OTHERS[given[0]]), given[0]), given[1:]
-    if given[:1] in (["-h"], ["--help"]):
-        print(_HELP)  # what Lightning prints takes seconds, and lacks half of the commands
+def _named(name: str) -> Command:
+    """The function of a command.
+
+    Raises:
+        UserError: there is no such command.
+        SystemExit: help was asked for.
+    """
+    if name in ("-h", "--help"):
+        width = max(map(len, COMMANDS))
+        print(_HELP.format(commands="\n".join(f"  {key:{width}}  {does}" for key, (_, does) in COMMANDS.items())))
         sys.exit()
-    return load("commands.cli").main, args
+    if name not in COMMANDS:
+        hint = f"; did you mean {near}?" if (near := nearest(name, COMMANDS)) else ""
+        problem = f"there is no command {name}{hint}" if name else "a command is wanted"
+        raise UserError(f"{problem}; all commands: lightning-lp --help")
+    command: Command = getattr(load(f"commands.{COMMANDS[name][0]}"), name.replace("-", "_"))
+    return command
 
 
 def load(name: str) -> Any:

@@ -1,16 +1,6 @@
-"""Compares a run with the baselines: ``python scripts/compare.py [--run DIR] [--quick] [--part test]``."""
-
-from collections.abc import Sequence
+"""Compares a run with the baselines: the same as ``lightning-lp compare``."""
 
 from lightning_lp.__main__ import run
 
-
-def compare(args: Sequence[str] | None = None) -> None:
-    """Runs the comparison."""
-    from lightning_lp.commands.compare import compare
-
-    compare(args)
-
-
 if __name__ == "__main__":
-    run(compare)
+    run("compare")

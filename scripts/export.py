@@ -1,7 +1,6 @@
-"""Exports a run for use without torch: ``python scripts/export.py --run DIR --out DIR``."""
+"""Exports a run for use without torch: the same as ``lightning-lp export``."""
 
 from lightning_lp.__main__ import run
-from lightning_lp.commands.export import export
 
 if __name__ == "__main__":
-    run(export)
+    run("export")

@@ -12,15 +12,13 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from lightning_lp.__main__ import run
 from lightning_lp.callbacks.results import Results
 from lightning_lp.commands.cli import main
+from lightning_lp.commands.configs import names
 from lightning_lp.data.datamodule import MovieLensDataModule
 from lightning_lp.data.sources.download import DownloadError
 from lightning_lp.data.sources.synthetic import write_movielens
 from lightning_lp.errors import UserError
 from lightning_lp.model.module import LinkPredictionModule
-from tests.journeys import QUIET, SCRIPTS, SMALL, best_checkpoint, fit, results, run_folders, run_script
-
-CONFIGS = sorted((SCRIPTS / "configs").glob("*.yaml"))
-
+from tests.journeys import QUIET, SMALL, best_checkpoint, fit, results, run_folders, run_script
 
 MONITOR = ["--checkpoint.monitor=val/auroc", "--early_stopping.monitor=val/auroc"]
 
@@ -291,16 +289,16 @@ def test_workers_change_nothing(root):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("config", names())
 def test_shipped_configs_run(root, config):
     flags = [f"--data.root={root}", "--trainer.max_epochs=1", "--trainer.log_every_n_steps=1", *QUIET]
-    main(["fit", "--config", str(config), *flags])
+    main(["fit", "--config", config, *flags])
     assert results(run_folders()[0])["validation"]["auroc"] > 0
 
 
 def test_default_config_states_the_defaults(root, capsys):
     printed = []
-    for flags in (["--config", str(SCRIPTS / "configs" / "default.yaml")], []):
+    for flags in (["--config", "default"], []):
         with pytest.raises(SystemExit):
             main(["fit", *flags, "--print_config"])
         printed.append(yaml.safe_load(capsys.readouterr().out))
@@ -339,7 +337,8 @@ MISTAKES = {
     "wrong flag": (["fit", "--data.rot=x"], "did you mean --data.root?"),
     "part of a flag": (["fit", "--resum"], "did you mean --resume?"),
     "wrong value": (["fit", "--data.split=latest"], "random"),
-    "wrong command": (["fitt"], "fit"),
+    "wrong command": (["fitt"], "there is no command fitt; did you mean fit?"),
+    "no command": ([], "a command is wanted; all commands: lightning-lp --help"),
     "no model": (["test"], "test needs a trained model"),
     "no checkpoint": (["test", "--ckpt_path=none.ckpt"], "none.ckpt: no such file"),
     "no pairs": (["predict", "--data.root={root}", "--ckpt_path={checkpoint}"], "--data.predict_file"),

@@ -86,7 +86,7 @@ def test_two_machines_on_loopback(root):
     torchrun += ["--master_addr=127.0.0.1", f"--master_port={port}"]
     processes = [
         subprocess.Popen(
-            [*torchrun, f"--node_rank={rank}", str(SCRIPTS / "fit.py"), *flags, *nodes, *QUIET],
+            [*torchrun, f"--node_rank={rank}", "-m", "lightning_lp", "fit", *flags, *nodes, *QUIET],
             env=ENVIRONMENT,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -17,7 +17,7 @@ from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from lightning_lp.__main__ import run
-from lightning_lp.commands import comparison_report
+from lightning_lp.commands import comparison_tables
 from lightning_lp.data.sources.synthetic import write_movielens
 from lightning_lp.errors import UserError
 from lightning_lp.escape import cell, cells, markdown, visible
@@ -205,12 +205,12 @@ def test_errors_and_what_a_run_says_of_itself(folder, capsys):
 
 
 def test_comparison(capsys):
-    report = comparison_report.rich_table("[red]\x1b[2J\u202e", [])
+    report = comparison_tables.rich_table("[red]\x1b[2J\u202e", [])
     Console(width=80).print(report)
     out = capsys.readouterr().out
     assert is_safe(out)
     assert r"[red]\x1b[2J\u202e" in out
-    assert is_safe(comparison_report.markdown("\x1b[2J\u202e", []))
+    assert is_safe(comparison_tables.markdown("\x1b[2J\u202e", []))
 
 
 def test_report(folder):

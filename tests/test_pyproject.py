@@ -7,7 +7,8 @@ import pytest
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[1]
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PROJECT = PYPROJECT["project"]
 WANTED = {r.name: r for r in map(Requirement, PROJECT["dependencies"] + PROJECT["optional-dependencies"]["dev"])}
 PINNED = {r.name: r for r in map(Requirement, (ROOT / "constraints.txt").read_text().split())}
 
@@ -35,3 +36,12 @@ def test_every_requirement_is_bounded_below_and_pinned_within_its_bounds():
         assert requirement.url is None
         assert pins[normal(name)] in requirement.specifier, name
     assert all([bound.operator for bound in pin.specifier] == ["=="] for pin in PINNED.values())
+
+
+def test_every_file_of_the_package_is_in_the_wheel():
+    package = ROOT / "lightning_lp"
+    code = (".py", ".pyc", ".nbc", ".nbi")
+    files = {path for path in package.rglob("*") if path.is_file() and path.suffix not in code}
+    declared = PYPROJECT["tool"]["setuptools"]["package-data"]["lightning_lp"]
+    assert files == {path for pattern in declared for path in package.glob(pattern)} > {package / "py.typed"}
+    assert all((path.parent / "__init__.py").is_file() for path in package.rglob("*.py"))

@@ -89,30 +89,24 @@ def test_other_splits_are_whole(sized, strategy):
 
 @pytest.mark.slow
 def test_fast_settings_reach_the_tutorials_auroc_in_one_epoch(movielens, tmp_path, monkeypatch):
-    from pathlib import Path
-
     from lightning_lp.commands.cli import main
     from tests.journeys import QUIET
 
     monkeypatch.chdir(tmp_path)
-    config = Path(__file__).parents[1] / "scripts" / "configs" / "fast.yaml"
-    cli = main(["fit", "--config", str(config), f"--data.root={movielens}", *QUIET])
+    cli = main(["fit", "--config", "fast", f"--data.root={movielens}", *QUIET])
     assert cli.trainer.current_epoch == 1
     assert cli.results.results["validation"]["auroc"] >= 0.9307
 
 
 @pytest.mark.slow
 def test_tutorial_trains_to_its_figures(movielens, tmp_path, monkeypatch):
-    from pathlib import Path
-
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     from lightning_lp.commands.cli import main
     from tests.journeys import QUIET, run_folders
 
     monkeypatch.chdir(tmp_path)
-    config = Path(__file__).parents[1] / "scripts" / "configs" / "tutorial.yaml"
-    main(["fit", "--config", str(config), f"--data.root={movielens}", *QUIET])
+    main(["fit", "--config", "tutorial", f"--data.root={movielens}", *QUIET])
     events = EventAccumulator(str(run_folders()[0]))
     events.Reload()
     losses = [event.value for event in events.Scalars("train/loss")]

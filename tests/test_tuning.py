@@ -17,10 +17,12 @@ import yaml
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import TrialState, create_trial
 
+from lightning_lp.commands.cli import settings_of
+from lightning_lp.commands.configs import packaged
 from lightning_lp.commands.tune import search as tuning
-from lightning_lp.commands.tune.report import show, with_params, write_report
-from lightning_lp.commands.tune.search import SPACE, measure, search, settings_of, space_of, start_of
+from lightning_lp.commands.tune.search import SPACE, measure, search, space_of, start_of
 from lightning_lp.commands.tune.study import best_of, finished_of, opened, prepare, queue_again
+from lightning_lp.commands.tune.summary import show, with_params, write_summary
 from lightning_lp.data.datamodule import MovieLensDataModule
 from lightning_lp.data.sources.synthetic import write_movielens
 from lightning_lp.errors import UserError
@@ -28,7 +30,6 @@ from lightning_lp.model.encoders.registry import make_encoder, spec_of
 from lightning_lp.model.settings import check_model
 from tests.journeys import QUIET, SCRIPTS, results, run_folders, run_script
 
-CONFIGS = SCRIPTS / "configs"
 SMALL = [
     "--trainer.max_epochs=2",
     "--trainer.accelerator=cpu",
@@ -53,7 +54,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def settings(root: Path) -> dict:
-    return settings_of(CONFIGS / "default.yaml", [f"--data.root={root}", *SMALL])
+    return settings_of([f"--data.root={root}", *SMALL])
 
 
 def trials(path: Path = STUDY) -> list[optuna.trial.FrozenTrial]:
@@ -108,7 +109,7 @@ def test_journey(root, monkeypatch, capsys):
     out = capsys.readouterr().out
     assert max(map(len, out.splitlines())) <= 80
     first, second = trials()
-    assert first.params == start_of(yaml.safe_load((CONFIGS / "default.yaml").read_text())["model"])
+    assert first.params == start_of(yaml.safe_load(packaged("default").read_text())["model"])
     assert second.params.keys() == SPACE.keys()
 
     assert sorted(path.name for path in STUDY.parent.iterdir() if path.name[0] != ".") == [
@@ -145,7 +146,7 @@ def run_folders_but_tune() -> list[Path]:
 
 
 def test_every_bound_is_allowed_and_differs_from_the_others():
-    settings = yaml.safe_load((CONFIGS / "default.yaml").read_text())
+    settings = yaml.safe_load(packaged("default").read_text())
     for name, distribution in SPACE.items():
         is_choice = isinstance(distribution, CategoricalDistribution)
         bounds = distribution.choices if is_choice else (distribution.low, distribution.high)
@@ -154,13 +155,13 @@ def test_every_bound_is_allowed_and_differs_from_the_others():
         for model in changed:
             check_model(model)
             make_encoder(model["encoder"])
-    assert settings == yaml.safe_load((CONFIGS / "default.yaml").read_text()), "a copy is changed"
+    assert settings == yaml.safe_load(packaged("default").read_text()), "a copy is changed"
 
 
 @pytest.mark.parametrize("encoder", ["history", "sage"])
 def test_the_start_is_the_settings_or_the_nearest_point(encoder):
     spec = spec_of(make_encoder(encoder))
-    model = yaml.safe_load((CONFIGS / "default.yaml").read_text())["model"] | {"encoder": spec}
+    model = yaml.safe_load(packaged("default").read_text())["model"] | {"encoder": spec}
     start = start_of(model)
     assert with_params({"model": model}, start) == {"model": model}, "the default settings are a point of the space"
     wide = spec | {"init_args": spec["init_args"] | {"hidden_channels": 1000}}
@@ -176,11 +177,9 @@ def test_a_start_outside_the_space_is_told(root, monkeypatch, capsys):
 
 
 def test_what_is_not_read_is_not_searched():
-    tutorial = settings_of(CONFIGS / "tutorial.yaml", [])["model"]
+    tutorial = settings_of(["--config=tutorial"])["model"]
     assert list(space_of(tutorial)) == ["lr", "weight_decay", "hidden_channels"]
-    model = settings_of(
-        CONFIGS / "default.yaml", ["--model.encoder.spectral_channels=0", '--model.losses={"softmax": 1}']
-    )
+    model = settings_of(["--model.encoder.spectral_channels=0", '--model.losses={"softmax": 1}'])
     left = set(SPACE) - set(space_of(model["model"]))
     assert left == {"spectral_weight", "spectral_l2", "losses.bce"}
 
@@ -265,7 +264,7 @@ def test_a_metric_that_is_better_when_small(settings, monkeypatch, capsys, tmp_p
         assert best_of(study).value == study.best_value
         show(study, [0, 1], "loss")
         assert "validation loss, mean of seeds 0, 1: the best of 4 trials" in capsys.readouterr().out
-        write_report(study, settings, tmp_path, [0, 1], "loss")
+        write_summary(study, settings, tmp_path, [0, 1], "loss")
     best = yaml.safe_load((tmp_path / "best.yaml").read_text())["model"]["encoder"]["init_args"]
     assert best["dropout"] == found[0].params["dropout"]
     table = pd.read_csv(tmp_path / "trials.csv")
@@ -342,7 +341,7 @@ def test_report_of_many_trials_fits_the_terminal(settings, capsys, tmp_path):
     assert "validation ndcg@20, mean of seeds 0, 1: the best of 12 trials" in out
     (head,) = (line for line in out.splitlines() if line.split()[:1] == ["trial"])
     assert head.split()[1:] == ["11", "10", "9", "8", "7", "start"]
-    write_report(study, settings, tmp_path, [0, 1])
+    write_summary(study, settings, tmp_path, [0, 1])
     assert len(pd.read_csv(tmp_path / "trials.csv")) == 13
     assert (tmp_path / "best.yaml").read_text().startswith("# Trial 11 of 12 finished ones: validation ndcg@20, mean")
 
@@ -387,7 +386,7 @@ def test_without_optuna(monkeypatch, capsys):
     monkeypatch.delitem(sys.modules, "lightning_lp.commands.tune.search")
     monkeypatch.setitem(sys.modules, "optuna", None)
     assert run_script("tune.py") == 2
-    assert "error: tune.py needs Optuna: pip install" in capsys.readouterr().err
+    assert "error: tune needs Optuna: pip install" in capsys.readouterr().err
 
 
 @pytest.mark.slow

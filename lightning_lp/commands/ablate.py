@@ -14,7 +14,9 @@ from rich.console import Console
 from rich.table import Table
 
 from lightning_lp.atomic import replacing
-from lightning_lp.commands.cli import Parser, main
+from lightning_lp.commands.cli import main
+from lightning_lp.commands.configs import resolved
+from lightning_lp.commands.settings_parser import SettingsParser
 from lightning_lp.errors import UserError
 from lightning_lp.evaluation.baselines import BASELINES, Candidate
 from lightning_lp.evaluation.comparison import Comparison, Part
@@ -104,15 +106,16 @@ def ablate(args: Sequence[str] | None = None) -> None:
 
 
 def _parse(args: Sequence[str] | None) -> tuple[Namespace, list[str]]:
-    parser = Parser(
-        prog="ablate.py", description="Variants of the model over several seeds. Options of fit follow after --."
+    parser = SettingsParser(
+        prog="lightning-lp ablate",
+        description="Variants of the model over several seeds. Options of fit follow after --.",
     )
     parser.add_argument("--variants", type=list[str], default=list(VARIANTS), help="names, as JSON list; default: all")
     parser.add_argument(
         "--baselines",
         type=list[str],
         default=[LINEAR, "EASE + features", "EASE", "iALS"],
-        help=f"names, as JSON list: those of compare.py, and '{LINEAR}', which is the first variant's",
+        help=f"names, as JSON list: those of compare, and '{LINEAR}', which is the first variant's",
     )
     parser.add_argument("--seeds", type=list[int], default=[0, 1, 2], help="seeds of split and training")
     parser.add_argument("--part", type=Part, default="validation", help="part of the split whose links are ranked")
@@ -123,7 +126,7 @@ def _parse(args: Sequence[str] | None) -> tuple[Namespace, list[str]]:
         for name in options[kind]:
             if name not in known:
                 raise UserError(f"--{kind} {name}: not one of {', '.join(known)}")
-    return options, list(options.flags)
+    return options, resolved(options.flags)
 
 
 def _run_seed(lines: list[Line], options: Namespace, flags: list[str], seed: int) -> None:

@@ -1,25 +1,20 @@
 """The command line: LightningCLI with this project's model, data, callbacks and defaults."""
 
 import io
-import logging
-import math
 import re
 import sys
 import warnings
 from argparse import SUPPRESS
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
-from types import NoneType
-from typing import Any, NoReturn, cast, get_args
+from typing import Any, cast
 
 import pytorch_lightning as pl
 import yaml
-from jsonargparse import Namespace, get_loader, set_loader
 from pytorch_lightning.callbacks import BatchSizeFinder, Callback, LearningRateFinder
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
-from pytorch_lightning.loggers import Logger, TensorBoardLogger
-from pytorch_lightning.strategies import StrategyRegistry
+from pytorch_lightning.loggers import TensorBoardLogger
 
 from lightning_lp.callbacks.checkpoints import RunCheckpoint, checkpoint_of
 from lightning_lp.callbacks.continuation import Continuation
@@ -37,55 +32,21 @@ from lightning_lp.checkpointing import resume, signals
 from lightning_lp.checkpointing.event_log import logs_of
 from lightning_lp.checkpointing.files import DurableCheckpointIO, read_checkpoint
 from lightning_lp.checkpointing.places import checkpoint_folder, run_of
+from lightning_lp.commands import checks, configs, quiet
 from lightning_lp.commands.making import Maker
-from lightning_lp.commands.mistakes import check_config, explain
-from lightning_lp.commands.spelling import fixed_options, spelled_flags, spelled_settings
+from lightning_lp.commands.mistakes import check_config
+from lightning_lp.commands.settings_parser import SettingsParser
+from lightning_lp.commands.spelling import spelled_flags
 from lightning_lp.data.datamodule import MovieLensDataModule
-from lightning_lp.data.schema import RATES
 from lightning_lp.errors import UserError
-from lightning_lp.escape import visible
 from lightning_lp.model.encoders.registry import DEFAULT, ENCODERS
 from lightning_lp.model.module import LinkPredictionModule
-from lightning_lp.plain import readable
 
 MONITOR = "val/auroc"
-_OLD_STATE = r"Be aware that when using .ckpt_path.*\[.EarlyStopping\{[^{]*$"
-"""A warning about runs that were begun with Lightning's early stopping: ``RunEarlyStopping`` takes its state."""
 _SEARCHES = (LearningRateFinder, BatchSizeFinder)
 """Callbacks that look for a setting before a fit: what they found is in a checkpoint."""
 COMMANDS = ("fit", "validate", "test", "predict")
 """The Trainer's methods that are offered."""
-
-
-_YAML = "lightning_lp"
-set_loader(_YAML, lambda text: spelled_settings(get_loader("yaml")(text)), (yaml.YAMLError,))
-
-
-class Parser(LightningArgumentParser):
-    """Answers a wrong option with one sentence and the nearest right name, not with all names there are."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        # Without abbreviations: a part of --resume would be a run from the start.
-        super().__init__(*args, allow_abbrev=False, **{"parser_mode": _YAML, **kwargs})
-        self.linked: dict[str, str] = {}
-
-    def link_arguments(self, source: Any, target: str, *args: Any, **kwargs: Any) -> None:
-        """Links as jsonargparse does, and remembers what follows from what."""
-        super().link_arguments(source, target, *args, **kwargs)
-        self.linked[target] = str(source)
-
-    def dump(self, cfg: Namespace, **kwargs: Any) -> str:
-        """Writes settings as YAML, also those that a class has as an enumeration or a device by default."""
-        return str(super().dump(readable(cfg), **kwargs))
-
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Ends the program with status 2; in the reading of a class's own options, tells the parser that reads them."""
-        if not self.exit_on_error:
-            super().error(message, ex)
-        parser = getattr(ex, "subcommand_parser", None) or self
-        options = f"all options: {parser.prog.replace(' [options]', '')} --help"
-        print(f"error: {visible(explain(message, parser._option_string_actions))}\n{options}", file=sys.stderr)
-        sys.exit(2)
 
 
 class LinkPredictionCLI(LightningCLI):
@@ -102,6 +63,7 @@ class LinkPredictionCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Adds the callbacks with options, and links what would otherwise be typed twice."""
+        parser._option_string_actions["--config"].help = f"YAML file, or settings by name: {', '.join(configs.names())}"
         parser.add_lightning_class_args(RunCheckpoint, "checkpoint")
         parser.add_lightning_class_args(RunEarlyStopping, "early_stopping")
         parser.add_lightning_class_args(PredictionWriter, "predictions")
@@ -136,26 +98,21 @@ class LinkPredictionCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parses, and refuses what Lightning would do without a word or with a traceback."""
         given = sys.argv[1:] if args is None else list(args)
-        options = cast(Parser, self._subcommand_parsers.get(given[0]) if given else None)
+        options = cast(SettingsParser, self._subcommand_parsers.get(given[0]) if given else None)
         if options is not None:
             for path in re.findall(r"--config[=\0]([^\0]+)", "\0".join(given)):
                 flags = [flag for flag in options._option_string_actions if flag != resume.RESUME]
                 check_config(path, flags, options.linked)
         super().parse_arguments(parser, args)
         command = self.config["subcommand"]
-        _check_nulls(self.config[command], self._subcommand_parsers[command])
-        _check_sizes(self.config[command])
-        _check_strategy(self.config[command].trainer.strategy)
+        checks.check_settings(self.config[command], self._subcommand_parsers[command])
         path = self.config[command].get("ckpt_path")
+        checks.check_checkpoint(path, given, command)
         if command != "fit":  # the best model's file and the callbacks' states are of interest to a fit alone
             warnings.filterwarnings("ignore", message="Be aware that when using .ckpt_path.")
-        if path is None and command != "fit":
-            raise UserError(f"{command} needs a trained model: give --ckpt_path FILE")
-        if path is not None:
-            _check_checkpoint(path, given, command)
-            if command == "fit":
-                run_of(Path(path), read_checkpoint(path, lazily=True))
-                warnings.filterwarnings("ignore", message="Checkpoint directory .* exists")  # it is the run's own
+        elif path is not None:
+            run_of(Path(path), read_checkpoint(path, lazily=True))
+            warnings.filterwarnings("ignore", message="Checkpoint directory .* exists")  # it is the run's own
 
     def _add_instantiators(self) -> None:
         super()._add_instantiators()
@@ -203,26 +160,20 @@ class LinkPredictionCLI(LightningCLI):
 
     def before_fit(self) -> None:
         """Refuses before the training what Lightning would refuse in the test after it."""
-        limit = self.trainer.limit_test_batches
-        if not 0 < limit < 1 or "test" not in self.datamodule.split.held_out:
-            return
-        labels = self.datamodule.split.test[RATES].edge_label.numel()
-        batches = math.ceil(labels / self.datamodule.hparams["eval_batch_size"])
-        if limit * batches < 1:
-            raise UserError(f"--trainer.limit_test_batches {limit}: of {batches} batches none would be left: give more")
+        checks.check_test_batches(self.trainer.limit_test_batches, self.datamodule)
 
     def after_fit(self) -> None:
         """Validates the best checkpoint, unless no links are held out for that."""
         if "val" not in self.datamodule.split.held_out:
             return
-        with _unlogged(self.trainer.loggers):
+        with quiet.unlogged(self.trainer.loggers):
             self.trainer.validate(self.model, datamodule=self.datamodule, ckpt_path=self.best_checkpoint, verbose=False)
 
     def test_best(self) -> None:
         """Tests the best checkpoint, unless no links are held out for that."""
         if "test" not in self.datamodule.split.held_out:
             return
-        with _unlogged(logger for logger in self.trainer.loggers if isinstance(logger, TensorBoardLogger)):
+        with quiet.unlogged(logger for logger in self.trainer.loggers if isinstance(logger, TensorBoardLogger)):
             self.trainer.test(self.model, datamodule=self.datamodule, ckpt_path=self.best_checkpoint, verbose=False)
 
     @property
@@ -238,74 +189,6 @@ class LinkPredictionCLI(LightningCLI):
         return (checkpoint and checkpoint.best_model_path) or None
 
 
-@contextmanager
-def _unlogged(loggers: Iterable[Logger]) -> Iterator[None]:
-    """Keeps the metrics of a stage that follows a fit out of the fit's curves; figures and texts are logged as ever.
-
-    Trainer and callbacks have the metrics all the same, and :class:`Results` shows them in TensorBoard in its own way.
-    """
-    silenced = list(loggers)
-    for logger in silenced:
-        vars(logger)["log_metrics"] = _log_nothing
-    try:
-        yield
-    finally:
-        for logger in silenced:
-            vars(logger).pop("log_metrics", None)
-
-
-def _log_nothing(metrics: Mapping[str, float], step: int | None = None) -> None:
-    """Stands before a logger's own method; no lambda, because strategies that start processes pickle it."""
-
-
-def _check_nulls(config: Namespace, options: LightningArgumentParser) -> None:
-    """Refuses null where a value is wanted: the parser takes it for any type."""
-    for flag, action in options._option_string_actions.items():
-        kind = getattr(action, "_typehint", Any)
-        is_wanted = action.default is not None and kind is not Any and NoneType not in get_args(kind)
-        if is_wanted and config.get(action.dest, action.default) is None:
-            raise UserError(f"{flag} null: a value wanted; the default is {action.default}")
-
-
-def _check_sizes(config: Mapping[str, Any]) -> None:
-    """Refuses what torch or Lightning fail at without naming the option, or do nothing with."""
-    for name in ("check_val_every_n_epoch", "val_check_interval", "accumulate_grad_batches"):
-        value = config.get("trainer", {}).get(name)
-        if isinstance(value, int | float) and value <= 0:
-            raise UserError(f"--trainer.{name} {value}: more than 0 wanted")
-
-
-def _check_strategy(strategy: Any) -> None:
-    """Refuses processes that are copies of this one: what they train and measure ends with them."""
-    name = strategy if isinstance(strategy, str) else strategy.class_path
-    known = StrategyRegistry[name]["init_params"] if name in StrategyRegistry else {}
-    options = known if isinstance(strategy, str) else strategy.get("init_args", {})
-    if options.get("start_method") in ("spawn", "fork", "forkserver"):
-        raise UserError(
-            f"--trainer.strategy {name} is for notebooks and Python, and cannot hand a command the results of its "
-            "processes: give --trainer.strategy ddp"
-        )
-
-
-def _check_checkpoint(path: str, args: list[str], command: str) -> None:
-    """Refuses a file that is no checkpoint, and options of the model that the checkpoint has fixed already."""
-    if not Path(path).is_file():
-        raise UserError(f"--ckpt_path {path}: no such file")
-    checkpoint = read_checkpoint(path)
-    if command == "fit" and "optimizer_states" not in checkpoint:
-        raise UserError(
-            f"{path} holds weights alone (--checkpoint.save_weights_only true), and no training can go on without "
-            "the state of its optimiser: train anew"
-        )
-    fixed = fixed_options(checkpoint["hyper_parameters"])
-    for name, value in re.findall(r"--model\.([\w.]+)[= ](\S+)", " ".join(args)):
-        if name in fixed and yaml.safe_load(value) != fixed[name]:
-            raise UserError(
-                f"--model.{name} {value}: {path} was trained with {fixed[name]}, which cannot be changed now: "
-                "leave the option out, or train anew"
-            )
-
-
 def main(args: Sequence[str] | None = None, *, then_test: bool = False) -> LinkPredictionCLI:
     """Runs one command.
 
@@ -318,23 +201,10 @@ def main(args: Sequence[str] | None = None, *, then_test: bool = False) -> LinkP
         UserError: something that the user can put right.
         SystemExit: options that cannot be parsed, or ``--help``.
     """
-    no_part = "Total length of `list` across ranks is zero"  # --data.num_val 0
-    for expected in (
-        "LightningCLI's args parameter",
-        ".*does not have many workers",
-        ".*LeafSpec",
-        _OLD_STATE,
-        no_part,
-    ):
-        warnings.filterwarnings("ignore", message=expected)
-    logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(_is_no_advertisement)
-    given = spelled_flags(resume.resolved(sys.argv[1:] if args is None else args))
+    quiet.leave_out_noise()
+    given = spelled_flags(resume.resolved(configs.resolved(sys.argv[1:] if args is None else args)))
     with signals.exiting():
         return _run(given, then_test)
-
-
-def _is_no_advertisement(record: logging.LogRecord) -> bool:
-    return "litlogger" not in record.getMessage()
 
 
 def settings_of(flags: Sequence[str]) -> dict[str, Any]:
@@ -361,7 +231,8 @@ def _run(args: list[str], then_test: bool) -> LinkPredictionCLI:
         LinkPredictionModule,
         MovieLensDataModule,
         args=args,
-        parser_class=Parser,
+        parser_class=SettingsParser,
+        parser_kwargs={"prog": "lightning-lp"},
         seed_everything_default=0,
         save_config_callback=RunConfig,
         trainer_defaults={

@@ -14,8 +14,8 @@ from lightning_lp.callbacks.results import describe
 from lightning_lp.checkpointing.event_log import COMPARISON_SUFFIX
 from lightning_lp.checkpointing.finding import load_run, run_folder_of
 from lightning_lp.checkpointing.results_file import RESULTS_FILE
-from lightning_lp.commands.cli import Parser
-from lightning_lp.commands.comparison_report import rich_table, write_report
+from lightning_lp.commands.comparison_tables import rich_table, write_comparison
+from lightning_lp.commands.settings_parser import SettingsParser
 from lightning_lp.data.datamodule import MovieLensDataModule
 from lightning_lp.errors import UserError
 from lightning_lp.evaluation.baselines import BASELINES
@@ -54,14 +54,16 @@ def compare(args: Sequence[str] | None = None) -> None:
     title = f"{data.dataset_name}: {options.part}, split {data.split.fingerprint}, {how}"
     Console(width=100).print(rich_table(title, comparison.entries))
     head = {**describe(data), "run": options.run, "part": options.part, "quick": options.quick, "seed": options.seed}
-    write_report(out, title, head, comparison.entries)
+    write_comparison(out, title, head, comparison.entries)
     if module is not None:
         _add_figure(run_folder, comparison)
     print(f"written to {out / 'comparison.json'} and {out / 'comparison.md'}")
 
 
 def _parse(args: Sequence[str] | None) -> Namespace:
-    parser = Parser(prog="compare.py", description="Compares the baselines, and a run's model, on one split.")
+    parser = SettingsParser(
+        prog="lightning-lp compare", description="Compares the baselines, and a run's model, on one split."
+    )
     parser.add_argument("--run", type=str | None, help="run folder or checkpoint; its data and split are used")
     parser.add_argument("--part", type=Part, default="validation", help="part of the split whose links are ranked")
     parser.add_argument("--quick", action="store_true", help="default settings for the baselines, no search")

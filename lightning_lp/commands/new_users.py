@@ -1,123 +1,55 @@
-"""How well users that the model never saw are served: some are hidden from training, then given back in part."""
+"""The command ``new-users``: how good recommendations are for users that the model never saw."""
 
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
-
-from lightning_lp.data.datamodule import MovieLensDataModule
-from lightning_lp.data.rating_graph import RatingGraph
-from lightning_lp.data.schema import MOVIES_FILE, RATES, RATINGS_FILE, USER, Columns
-from lightning_lp.data.tables import Tables
-from lightning_lp.errors import UserError
-from lightning_lp.evaluation.baselines import BASELINES, feature_matrix, link_matrix
-from lightning_lp.evaluation.ranking import RankingTask, ScoreUsers, dot_products, rank_users
-from lightning_lp.model.module import LinkPredictionModule
-from lightning_lp.recommend.recommender import Recommender
-
-BESIDE = ("EASE + features", "ItemKNN", "popularity")
-"""Baselines that can recommend to new users, with their default settings."""
-_HISTORY = 0.8
-"""Share of a hidden user's ratings that is given back."""
+from lightning_lp.commands.configs import packaged
+from lightning_lp.commands.parser import Parser
 
 
-@dataclass(frozen=True)
-class HiddenUsers:
-    """Users that are kept from training.
-
-    Attributes:
-        ids: their ids.
-        histories: for each the indices of the movies that are given back.
-        held_out: for each the indices of the other rated movies, which a good list holds.
-    """
-
-    ids: NDArray[np.generic]
-    histories: list[NDArray[np.int64]]
-    held_out: list[NDArray[np.int64]]
-
-
-def hide_users(graph: RatingGraph, share: float = 0.1, seed: int = 0) -> HiddenUsers:
-    """Chooses users at random, and which of their ratings are given back; at least two ratings are needed for that.
-
-    Raises:
-        UserError: the share is not between 0 and 1, or leaves no user to hide or none to train on.
-    """
-    if not 0 < share < 1:
-        raise UserError(f"--share {share}: more than 0 and less than 1 wanted")
-    rng = np.random.default_rng(seed)
-    user, movie = graph.data[RATES].edge_index.numpy()
-    num_links = np.bincount(user, minlength=len(graph.users))
-    num_hidden = max(1, round(share * len(graph.users)))
-    eligible = rng.permutation(np.flatnonzero(num_links >= 2))[:num_hidden]
-    if not 0 < len(eligible) < len(graph.users):
-        raise UserError(f"{share} of {len(graph.users)} users leaves none to hide or none to train on: give more data")
-    hidden = np.sort(eligible)
-    movies = [rng.permutation(movie[user == index]) for index in hidden]
-    cuts = [max(1, int(_HISTORY * len(rated))) for rated in movies]
-    return HiddenUsers(
-        ids=graph.users.ids[hidden],
-        histories=[np.sort(rated[:cut]) for rated, cut in zip(movies, cuts, strict=True)],
-        held_out=[np.sort(rated[cut:]) for rated, cut in zip(movies, cuts, strict=True)],
-    )
-
-
-def write_without(tables: Tables, hidden: HiddenUsers, folder: Path) -> None:
-    """Writes the tables without the ratings of the hidden users into a new folder, as two CSV files."""
-    names, folder = vars(Columns()), Path(folder)
-    folder.mkdir(parents=True)
-    visible = tables.ratings[~tables.ratings[USER].isin(hidden.ids)].dropna(axis="columns", how="all")
-    tables.movies.rename(columns=names).to_csv(folder / MOVIES_FILE, index=False)
-    visible.rename(columns=names).to_csv(folder / RATINGS_FILE, index=False)
-
-
-def judge_new_users(
-    hidden: HiddenUsers, data: MovieLensDataModule, module: LinkPredictionModule
-) -> dict[str, dict[str, float]]:
-    """Ranks the catalogue for each hidden user, by the model and by the baselines of ``BESIDE``.
-
-    All know the same: the training links of the other users, each hidden user's history, genres and titles.
+def new_users(args: Sequence[str] | None = None) -> None:
+    """Hides users, trains on the others, and compares the lists of the hidden ones with those of baselines.
 
     Args:
-        hidden: the users.
-        data: the data without them, which the model was trained on.
-        module: the trained model.
+        args: the options. Default: those of the process.
 
-    Returns:
-        By model (``lightning_lp`` and those of ``BESIDE``) the metrics of ``ranking.py``.
+    Raises:
+        UserError: something that the user can put right.
+        SystemExit: options that cannot be parsed, or ``--help``.
     """
-    train_links = data.split.train_links
-    recommender = Recommender(module, data.state_dict() | {"links": train_links.int()})
-    z_user = torch.from_numpy(recommender.embed_new(hidden.histories))
-    z_movie = torch.from_numpy(recommender.movie_embeddings)
-    scorers: dict[str, ScoreUsers] = {"lightning_lp": dot_products(z_user, z_movie)}
+    options, flags = _parser().parse_known_args(args)
 
-    links = link_matrix(train_links, data.num_users, data.num_movies)
-    history = link_matrix(_pairs(hidden.histories), len(hidden.ids), data.num_movies)
-    features = feature_matrix(data.graph)
-    for name in BESIDE:
-        baseline = replace(BASELINES[name].baseline)  # type: ignore[type-var]
-        baseline.fit(links, features, seed=0)
-        scorers[name] = partial(baseline.score, history=history)
+    from lightning_lp.checkpointing.results_file import write_results  # imports take seconds
+    from lightning_lp.commands.cli import main
+    from lightning_lp.commands.hidden_users import hide_users, judge_new_users, write_without
+    from lightning_lp.data.datamodule import MovieLensDataModule
+    from lightning_lp.data.tables import read_tables
+    from lightning_lp.recommend.listing import print_table
 
-    task = _task(hidden, train_links, data.num_users, data.num_movies)
-    return {name: rank_users(task, score_users).means() for name, score_users in scorers.items()}
+    data = MovieLensDataModule(options.root, options.dataset)
+    data.setup()
+    hidden = hide_users(data.graph, options.share, options.seed)
+    with TemporaryDirectory() as folder:
+        root = Path(folder) / data.dataset_name
+        write_without(read_tables(data.root), hidden, root)
+        given = ["--seed_everything", str(options.seed), "--data.root", str(root), "--trainer.default_root_dir", folder]
+        fitted = main(["fit", "--config", str(packaged("default")), *flags, *given])  # leaves the best weights in it
+        metrics = judge_new_users(hidden, fitted.datamodule, fitted.model)
+    rows = [(name, f"{values['recall@20']:.4f}", f"{values['ndcg@20']:.4f}") for name, values in metrics.items()]
+    print_table(("model", "Recall@20", "NDCG@20"), rows)
+    about = {"dataset": data.dataset_name, "seed": options.seed, "users": data.num_users, "hidden": len(hidden.ids)}
+    write_results(options.out, about | {"models": metrics})
+    print(f"{len(hidden.ids)} of {data.num_users} users were hidden; all metrics: {options.out}")
 
 
-def _task(hidden: HiddenUsers, train_links: Tensor, num_users: int, num_movies: int) -> RankingTask:
-    num_raters = torch.bincount(train_links[1], minlength=num_movies)
-    return RankingTask(
-        users=torch.arange(len(hidden.ids)),
-        seen=_pairs(hidden.histories),
-        held_out=_pairs(hidden.held_out),
-        self_information=-(num_raters.clamp(min=1) / num_users).log2(),
+def _parser() -> Parser:
+    parser = Parser(
+        prog="lightning-lp new-users", description="Further flags are those of fit, such as --trainer.max_epochs 5."
     )
-
-
-def _pairs(movies: list[NDArray[np.int64]]) -> Tensor:
-    """[2, n] int64 (position, movie)."""
-    position = np.repeat(np.arange(len(movies)), [len(of_user) for of_user in movies])
-    return torch.from_numpy(np.stack([position, np.concatenate(movies)]))
+    parser.add_argument("--root", metavar="DIR", help="folder with movies.csv and ratings.csv")
+    parser.add_argument("--dataset", metavar="NAME", help="public archive to fetch instead")
+    parser.add_argument("--seed", type=int, default=0, help="of the choice of users and of training (default: 0)")
+    parser.add_argument("--share", type=float, default=0.1, help="share of the users to hide (default: 0.1)")
+    parser.add_argument("--out", metavar="FILE", type=Path, default=Path("lightning_logs/new_users.json"))
+    return parser

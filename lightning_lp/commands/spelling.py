@@ -1,5 +1,6 @@
 """Other spellings of settings: short names of encoders, and options as they were given before 0.2."""
 
+import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -18,7 +19,7 @@ def spelled_flags(args: Sequence[str]) -> list[str]:
     """The options with dotted paths for short names of encoders, and the encoder's own options below it."""
     old: set[str] = set()
     renamed = [_OLD_FLAG.sub(partial(_below_encoder, old), arg) for arg in args]
-    if old:
+    if old and os.environ.get("LOCAL_RANK", "0") == "0":  # of several processes one is enough
         print(
             f"note: {', '.join(f'--model.{name}' for name in sorted(old))}: options of the encoder are now given as "
             f"{ENCODER}.{min(old)}; the old names go with the next version",

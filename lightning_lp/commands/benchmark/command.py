@@ -12,6 +12,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from lightning_lp.commands.configs import packaged, resolved
 from lightning_lp.commands.parser import Parser
 from lightning_lp.errors import require
 
@@ -22,11 +23,10 @@ GROUPS = ("machine", "stages", "sampler", "step", "ranking", "fast", "growth")
 """The groups of figures: each is a module here with a function of its name."""
 
 
-def benchmark(config: Path, args: Sequence[str] | None = None) -> None:
-    """Measures the groups asked for, prints a table and writes all figures.
+def benchmark(args: Sequence[str] | None = None) -> None:
+    """Measures the groups asked for with the settings ``fast``, prints a table and writes all figures.
 
     Args:
-        config: YAML file with the settings of ``fit`` that the options change.
         args: the options. Default: those of the process.
 
     Raises:
@@ -40,7 +40,7 @@ def benchmark(config: Path, args: Sequence[str] | None = None) -> None:
     from lightning_lp.checkpointing.results_file import write_results
     from lightning_lp.commands.benchmark.machine import describe
 
-    workload = _workload(options, ["--config", str(config), *flags])
+    workload = _workload(options, ["--config", str(packaged("fast")), *resolved(flags)])
     torch.set_num_threads(workload.threads)
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     figures: list[Figure] = []
@@ -80,7 +80,7 @@ def rounded(value: float) -> str:
 
 def _parse(args: Sequence[str] | None) -> tuple[Namespace, list[str]]:
     parser = Parser(
-        prog="scripts/benchmark.py",
+        prog="lightning-lp benchmark",
         description="Measures speed and memory. Further flags are those of fit, such as --data.root DIR.",
     )
     parser.add_argument("--groups", nargs="+", choices=GROUPS, default=GROUPS, help="default: all")

@@ -14,11 +14,10 @@ from lightning_lp.errors import UserError
 
 TARGET = 0.9307
 """Validation AUROC of the tutorial's notebook after its five epochs."""
-_FIT = Path(__file__).parents[3] / "scripts" / "fit.py"
 
 
 def fast(workload: Workload) -> Iterator[Figure]:
-    """Runs ``fit.py`` with the settings, and the notebook's training in turn with it."""
+    """Runs ``lightning-lp fit`` with the settings, and the notebook's training in turn with it."""
     ours, theirs = [], []
     for _ in range(workload.repeat):
         ours.append(run_fit(workload))
@@ -28,19 +27,19 @@ def fast(workload: Workload) -> Iterator[Figure]:
     training, whole = median(run[0] for run in ours), median(run[1].seconds for run in ours)
     setting = f"median of {workload.repeat}, {workload.threads} threads"
     yield Figure("fast", f"training to AUROC {TARGET}", setting, training, "s")
-    yield Figure("fast", "whole fit.py, with imports and test", setting, whole, "s")
-    yield Figure("fast", "peak memory of fit.py", setting, median(run[1].peak_mib for run in ours), "MiB")
+    yield Figure("fast", "whole fit, with imports and test", setting, whole, "s")
+    yield Figure("fast", "peak memory of fit", setting, median(run[1].peak_mib for run in ours), "MiB")
     if theirs:
         baseline = median(found["train_s"] for found, _ in theirs)
         auroc = median(found["epochs"][-1]["val_auroc"] for found, _ in theirs)
         yield Figure("fast", f"notebook: training to AUROC {auroc}", setting, baseline, "s")
         yield Figure("fast", "notebook: peak memory", setting, median(c.peak_mib for _, c in theirs), "MiB")
         yield Figure("fast", "notebook's training / training", setting, baseline / training, "x")
-        yield Figure("fast", "notebook's training / whole fit.py", setting, baseline / whole, "x")
+        yield Figure("fast", "notebook's training / whole fit", setting, baseline / whole, "x")
 
 
 def run_fit(workload: Workload) -> tuple[float, Child]:
-    """Runs ``fit.py`` in a process and a folder of its own.
+    """Runs ``lightning-lp fit`` in a process and a folder of its own.
 
     Returns:
         Seconds of training (without validation) until the target was reached, and the process.
@@ -49,7 +48,8 @@ def run_fit(workload: Workload) -> tuple[float, Child]:
         UserError: the target was not reached.
     """
     with tempfile.TemporaryDirectory() as folder:
-        command = [str(_FIT), *workload.flags, f"--data.root={workload.root}", f"--trainer.default_root_dir={folder}"]
+        command = ["-m", "lightning_lp", "fit", *workload.flags]
+        command += [f"--data.root={workload.root}", f"--trainer.default_root_dir={folder}"]
         child = run_child(command, workload.threads)
         (run,) = Path(folder, "lightning_logs").iterdir()
         return seconds_to(TARGET, run), child

@@ -1,1 +1,1 @@
-"""The command ``tune``: the search, its study and its report."""
+"""The command ``tune``: the search, the file of its study, and a summary."""

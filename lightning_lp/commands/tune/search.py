@@ -1,14 +1,11 @@
 """The command ``tune``: a search for the model's settings by Optuna, on validation; test is never looked at."""
 
 import copy
-import io
-import logging
 import math
 import sys
 import tempfile
 from argparse import Namespace
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +17,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from lightning_lp.checkpointing import signals
-from lightning_lp.commands import cli
-from lightning_lp.commands.cli import main
+from lightning_lp.commands.cli import main, settings_of
+from lightning_lp.commands.configs import packaged
 from lightning_lp.commands.parser import Parser
-from lightning_lp.commands.tune.report import at, show, with_params, write_report
+from lightning_lp.commands.quiet import without_output
 from lightning_lp.commands.tune.study import METRIC, best_of, finished_of, opened, prepare, queue_again
+from lightning_lp.commands.tune.summary import at, show, with_params, write_summary
 from lightning_lp.errors import UserError
 from lightning_lp.evaluation.direction import VALIDATION
 from lightning_lp.model.settings import check_model
@@ -49,14 +47,13 @@ _DIVERGED = ("the training loss is", "the validation loss is")
 """How a fit's refusal to go on without finite numbers begins."""
 
 
-def tune(defaults: Path, args: Sequence[str] | None = None) -> None:
+def run_search(args: Sequence[str] | None = None) -> None:
     """Searches until the study has the trials wanted, prints the best and writes them beside the study.
 
     A trial trains the model once for each seed, which is the split's, too; its value is the mean. The first trial is
     the settings given. A search that was stopped goes on where it was.
 
     Args:
-        defaults: YAML file with the settings that the options change.
         args: the options. Default: those of the process.
 
     Raises:
@@ -64,7 +61,8 @@ def tune(defaults: Path, args: Sequence[str] | None = None) -> None:
         SystemExit: options that cannot be parsed, ``--help``, or status 130 (143) after Ctrl-C (SIGTERM).
     """
     options, flags = _parse(args)
-    settings = settings_of(defaults, flags)
+    settings = settings_of(["--config", str(packaged("default")), *flags])
+    _check_settings(settings)
     status = 0
     with signals.exiting(), opened(options.study, options.metric) as study:
         space, start = space_of(settings["model"]), start_of(settings["model"])
@@ -84,7 +82,7 @@ def tune(defaults: Path, args: Sequence[str] | None = None) -> None:
             print("stopped before a trial was finished: the same command goes on")
         else:
             show(study, options.seeds, options.metric)
-            written = write_report(study, settings, options.study.parent, options.seeds, options.metric)
+            written = write_summary(study, settings, options.study.parent, options.seeds, options.metric)
             print(f"written to {options.study.parent}: {', '.join(written)}")
     if status:
         sys.exit(status)
@@ -92,7 +90,8 @@ def tune(defaults: Path, args: Sequence[str] | None = None) -> None:
 
 def _parse(args: Sequence[str] | None) -> tuple[Namespace, list[str]]:
     parser = Parser(
-        prog="scripts/tune.py", description="Further flags are those of fit, such as --data.root DIR or --config FILE."
+        prog="lightning-lp tune",
+        description="Further flags are those of fit, such as --data.root DIR or --config FILE.",
     )
     parser.add_argument(
         "--trials", type=int, default=50, metavar="N", help="finished trials the study is to have (default: 50)"
@@ -119,14 +118,8 @@ def _parse(args: Sequence[str] | None) -> tuple[Namespace, list[str]]:
     return options, flags
 
 
-def settings_of(defaults: Path, flags: Sequence[str]) -> dict[str, Any]:
-    """The settings of ``fit`` as they follow from a YAML file and flags.
-
-    Raises:
-        UserError: a setting of the model is out of its range, or more than one device is asked for.
-        SystemExit: flags that cannot be parsed.
-    """
-    settings = cli.settings_of(["--config", str(defaults), *flags])
+def _check_settings(settings: Mapping[str, Any]) -> None:
+    """Refuses settings of ``fit`` that no trial could be trained or judged with."""
     check_model(settings["model"])
     for group, name in (("data", "num_val"), ("trainer", "limit_val_batches")):
         if settings[group][name] == 0:
@@ -135,7 +128,6 @@ def settings_of(defaults: Path, flags: Sequence[str]) -> dict[str, Any]:
     is_one = devices in ("auto", 1, "1") or (isinstance(devices, list) and len(devices) == 1)
     if not is_one or settings["trainer"]["num_nodes"] != 1:
         raise UserError(f"--trainer.devices {devices}: a search trains on one device; leave the option out")
-    return settings
 
 
 def space_of(model: Mapping[str, Any]) -> dict[str, BaseDistribution]:
@@ -197,7 +189,7 @@ def measure(settings: Mapping[str, Any], seed: int, metric: str = METRIC) -> flo
     """
     own: dict[str, Any] = copy.deepcopy(dict(settings))
     own["seed_everything"] = own["data"]["split_seed"] = seed
-    with tempfile.TemporaryDirectory() as folder, _quiet():
+    with tempfile.TemporaryDirectory() as folder, without_output():
         quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
         own["trainer"] |= {**quiet, "default_root_dir": folder}
         if own["trainer"]["devices"] == "auto":
@@ -237,18 +229,3 @@ def _best(study: optuna.Study, metric: str) -> str:
 def _progress() -> Progress:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("trials"))
     return Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=Console(stderr=True))
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Leaves out what a fit prints, but for warnings."""
-    loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning_fabric")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.WARNING)
-    try:
-        with redirect_stdout(io.StringIO()):
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)

@@ -55,7 +55,7 @@ def test_the_page_stands_alone_and_shows_everything(run_folder):
         "720",
         "recall@20",
         "hidden_channels: 8",
-        "scripts/compare.py",
+        "lightning-lp compare",
     ):
         assert wanted in page.text
     assert len(re.findall(r"User \d+: \d+ movies rated", page.text)) == 3
@@ -69,7 +69,7 @@ def test_the_comparison_is_shown_once_it_is_made(run_folder):
     page = Page((run_folder / "report.html").read_text())
     for name in ("EASE", "iALS", "ItemKNN", "LightGCN", "this run"):
         assert name in page.text
-    assert "scripts/compare.py" not in page.text
+    assert "lightning-lp compare" not in page.text
     events = EventAccumulator(str(run_folder))
     events.Reload()
     assert "val/recall_at_k" in events.Tags()["images"]

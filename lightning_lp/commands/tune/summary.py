@@ -64,7 +64,7 @@ def show(study: optuna.Study, seeds: Sequence[int], metric: str = METRIC) -> Non
     console.print(table)
 
 
-def write_report(
+def write_summary(
     study: optuna.Study, settings: Mapping[str, Any], folder: Path, seeds: Sequence[int], metric: str = METRIC
 ) -> list[str]:
     """Writes ``best.yaml``, ``trials.csv`` and, of two or more finished trials, ``importance.png``.

@@ -1,21 +1,17 @@
 import json
-import runpy
-import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from lightning_lp.commands.new_users import hide_users, write_without
+from lightning_lp.commands.hidden_users import hide_users, write_without
 from lightning_lp.data.rating_graph import build_graph
 from lightning_lp.data.schema import RATES
 from lightning_lp.data.sources.synthetic import write_movielens
 from lightning_lp.data.tables import read_tables
 from lightning_lp.errors import UserError
-from tests.journeys import QUIET, SMALL
-
-SCRIPT = Path(__file__).parents[2] / "scripts" / "new_users.py"
+from tests.journeys import QUIET, SMALL, run_script
 
 
 @pytest.fixture(scope="module")
@@ -66,8 +62,7 @@ def test_what_is_written_is_the_rest(root, tmp_path):
 def test_script_compares_four_models(root, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     flags = ["--root", str(root), "--share", "0.2", "--trainer.max_epochs=2", *QUIET, *SMALL]
-    monkeypatch.setattr(sys, "argv", ["new_users.py", *flags])
-    runpy.run_path(str(SCRIPT), run_name="__main__")
+    assert run_script("new_users.py", *flags) == 0
     out = capsys.readouterr().out
     assert "8 of 40 users were hidden; all metrics: lightning_logs/new_users.json" in out
     found = json.loads((tmp_path / "lightning_logs" / "new_users.json").read_text())

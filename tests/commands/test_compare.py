@@ -1,4 +1,3 @@
-import importlib.util
 import json
 import shutil
 from dataclasses import replace
@@ -7,18 +6,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from lightning_lp.__main__ import run
 from lightning_lp.checkpointing.finding import load_run
 from lightning_lp.commands import compare as module
 from lightning_lp.commands.compare import compare
-from lightning_lp.commands.comparison_report import markdown
+from lightning_lp.commands.comparison_tables import markdown
 from lightning_lp.data.sources.synthetic import write_movielens
 from lightning_lp.errors import UserError
 from lightning_lp.evaluation.baselines import BASELINES
 from lightning_lp.evaluation.comparison import MODEL, Entry
-from tests.journeys import fit, run_folders
-
-SCRIPT = Path(__file__).parents[2] / "scripts" / "compare.py"
+from tests.journeys import fit, run_folders, run_script
 
 
 @pytest.fixture(scope="module")
@@ -138,12 +134,7 @@ def test_wrong_options_end_with_status_2(folder, options, capsys):
 
 
 def test_the_script_is_that_command(folder, capsys):
-    spec = importlib.util.spec_from_file_location("compare_script", SCRIPT)
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
-    with pytest.raises(SystemExit) as ended:
-        run(script.compare, ["--run", "nowhere"])
-    assert ended.value.code == 2
+    assert run_script("compare.py", "--run", "nowhere") == 2
     assert capsys.readouterr().err.startswith("error: nowhere: no such file or folder")
 
 

@@ -10,6 +10,7 @@ import yaml
 from lightning_lp.commands.benchmark import fast, growth, sampler, step
 from lightning_lp.commands.benchmark.command import GROUPS, rounded
 from lightning_lp.commands.benchmark.workload import run_child
+from lightning_lp.commands.configs import packaged
 from lightning_lp.data.sources.synthetic import write_movielens
 from lightning_lp.errors import UserError
 from tests.conftest import SHARED
@@ -87,11 +88,11 @@ def test_time_to_auroc_beside_the_baseline(root, monkeypatch, tmp_path):
     found = measured(root, "--groups", "fast", "--baseline", str(baseline))
     training, whole = (
         found["training to AUROC 0.2"][0]["value"],
-        found["whole fit.py, with imports and test"][0]["value"],
+        found["whole fit, with imports and test"][0]["value"],
     )
     assert 0 < training < whole
     assert found["notebook's training / training"][0]["value"] == pytest.approx(80 / training)
-    assert found["notebook's training / whole fit.py"][0]["value"] == pytest.approx(80 / whole)
+    assert found["notebook's training / whole fit"][0]["value"] == pytest.approx(80 / whole)
 
 
 @pytest.mark.slow
@@ -169,9 +170,7 @@ def test_every_group_is_named_where_the_figures_are():
 
 
 def test_fast_is_the_tutorials_model_and_loss():
-    fast_, tutorial = (
-        yaml.safe_load((SCRIPTS / "configs" / f"{name}.yaml").read_text()) for name in ("fast", "tutorial")
-    )
+    fast_, tutorial = (yaml.safe_load(packaged(name).read_text()) for name in ("fast", "tutorial"))
     for name in ("encoder", "losses", "weight_decay"):
         assert fast_["model"][name] == tutorial["model"][name]
     for name in ("neg_sampling_ratio", "eval_neg_sampling_ratio", "title_terms"):

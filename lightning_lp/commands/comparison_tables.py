@@ -68,7 +68,7 @@ def markdown(title: str, entries: Sequence[Entry]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def write_report(folder: Path, title: str, head: dict[str, Any], entries: Sequence[Entry]) -> None:
+def write_comparison(folder: Path, title: str, head: dict[str, Any], entries: Sequence[Entry]) -> None:
     """Writes ``comparison.json`` and ``comparison.md`` into a folder, each whole or not at all.
 
     Args:
