@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,8 +20,9 @@ from lightning_lp.commands.cli import main
 from lightning_lp.data.datamodule import MovieLensDataModule
 from lightning_lp.data.sources.synthetic import write_movielens
 from lightning_lp.errors import UserError
+from tests.forks import run_fork
 from tests.journeys import QUIET, SCRIPTS, SMALL, best_checkpoint, results, run_folders
-from tests.killing import contents, run_processes
+from tests.killing import contents, run_process
 
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
 
@@ -32,12 +34,14 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "movies"
 
 
-def in_processes(num: int, *command: str) -> str:
-    """Runs a command of a fresh interpreter on some CPU processes. Returns what it prints."""
-    flags = [f"--trainer.devices={num}", "--trainer.strategy=ddp", *QUIET]
-    done = subprocess.run(
-        [sys.executable, *command, *flags], env=ENVIRONMENT, capture_output=True, text=True, timeout=300, check=False
-    )
+def fresh(command: list[str]) -> subprocess.CompletedProcess[str]:
+    """Runs a command in a fresh interpreter, which starts others."""
+    return subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=300, check=False)
+
+
+def in_processes(num: int, *command: str, how: Callable[[list[str]], Any] = run_fork) -> str:
+    """Runs a command on some CPU processes. Returns what it prints."""
+    done = how([sys.executable, *command, f"--trainer.devices={num}", "--trainer.strategy=ddp", *QUIET])
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout + done.stderr
 
@@ -96,7 +100,7 @@ def test_two_machines_on_loopback(root):
 @pytest.mark.slow
 def test_fit_and_test_in_two_processes(root):
     small = ["--trainer.max_epochs=2", "--model.hidden_channels=8", "--data.batch_size=32", "--data.eval_batch_size=50"]
-    printed = in_processes(2, str(SCRIPTS / "fit.py"), f"--data.root={root}", *small)
+    printed = in_processes(2, str(SCRIPTS / "fit.py"), f"--data.root={root}", *small, how=fresh)
     assert "Starting with 2 processes" in printed
     together = run_folders()[0]
     checkpoint = f"--ckpt_path={best_checkpoint(together)}"
@@ -146,7 +150,8 @@ def test_two_processes_that_were_stopped_go_on_exactly(root, tmp_path):
     def end(folder: Path, *stops: tuple[int, int, int], status: int) -> dict[str, Any]:
         folder.mkdir()
         for i, stop in enumerate([*stops, None]):
-            found = run_processes(folder, *(["--resume"] if i else flags), stop=stop)
+            of, at, how = stop or (0, None, 0)
+            found = run_process(folder, ["--resume"] if i else flags, at, how, of)
             assert found == (status if stop else 0), (folder / "output.txt").read_text()[-3000:]
         (run,) = (folder / "lightning_logs").iterdir()
         assert len(torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["continuation"]["ranks"]) == 2
