@@ -19,6 +19,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -26,7 +27,12 @@ from typing import Any
 HERE = Path(__file__).parents[1]
 SOCKET = "LIGHTNING_LP_TESTS_FORKS"
 """Environment: where the process that forks is to be found."""
-_IMPORTS = ("tests.killing", "lightning_lp.commands.cli", "lightning_lp.commands.tune.search", "matplotlib.pyplot")
+_IMPORTS = (
+    "lightning_lp.commands.cli",
+    "lightning_lp.commands.tune.search",
+    "lightning_lp.commands.compare",
+    "tests.killing",
+)
 
 
 class Fork:
@@ -133,8 +139,7 @@ def _start() -> str:
 
 def _serve(address: str) -> list[str] | None:
     """Forks at each request. Returns in the child alone: its arguments."""
-    for name in _IMPORTS:
-        __import__(name)
+    _warm_up()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those that wait
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(f"{address}.new")
@@ -149,6 +154,24 @@ def _serve(address: str) -> list[str] | None:
             listener.close()
             return _wait(link)
         link.close()
+
+
+def _warm_up() -> None:
+    """Imports, loads and compiles all that a training needs.
+
+    Arrow alone leaves a thread, and starts another after a fork.
+    """
+    for name in _IMPORTS:
+        import_module(name)
+    main, journeys = import_module("lightning_lp.commands.cli").main, import_module("tests.journeys")
+    here = Path.cwd()
+    with tempfile.TemporaryDirectory() as folder, suppress(SystemExit):
+        os.chdir(folder)
+        write_movielens = import_module("lightning_lp.data.sources.synthetic").write_movielens
+        write_movielens(Path("movies"), num_users=40, num_movies=60, num_ratings=900, seed=0)
+        flags = ["--data.root=movies", "--trainer.fast_dev_run=1", *journeys.QUIET, *journeys.SMALL]
+        main(["fit", *flags])
+    os.chdir(here)
 
 
 def _wait(link: socket.socket) -> list[str]:

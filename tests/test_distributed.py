@@ -5,7 +5,6 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -34,14 +33,9 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "movies"
 
 
-def fresh(command: list[str]) -> subprocess.CompletedProcess[str]:
-    """Runs a command in a fresh interpreter, which starts others."""
-    return subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=300, check=False)
-
-
-def in_processes(num: int, *command: str, how: Callable[[list[str]], Any] = run_fork) -> str:
+def in_processes(num: int, *command: str) -> str:
     """Runs a command on some CPU processes. Returns what it prints."""
-    done = how([sys.executable, *command, f"--trainer.devices={num}", "--trainer.strategy=ddp", *QUIET])
+    done = run_fork([sys.executable, *command, f"--trainer.devices={num}", "--trainer.strategy=ddp", *QUIET])
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout + done.stderr
 
@@ -100,7 +94,7 @@ def test_two_machines_on_loopback(root):
 @pytest.mark.slow
 def test_fit_and_test_in_two_processes(root):
     small = ["--trainer.max_epochs=2", "--model.hidden_channels=8", "--data.batch_size=32", "--data.eval_batch_size=50"]
-    printed = in_processes(2, str(SCRIPTS / "fit.py"), f"--data.root={root}", *small, how=fresh)
+    printed = in_processes(2, str(SCRIPTS / "fit.py"), f"--data.root={root}", *small)
     assert "Starting with 2 processes" in printed
     together = run_folders()[0]
     checkpoint = f"--ckpt_path={best_checkpoint(together)}"

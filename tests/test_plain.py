@@ -18,6 +18,7 @@ from lightning_lp.errors import UserError
 from lightning_lp.model.module import LinkPredictionModule
 from lightning_lp.plain import plain
 from lightning_lp.recommend.recommender import Recommender
+from tests.forks import run_fork
 
 SIZES = ("num_users", "num_movies", "num_features", "num_terms", "max_terms")
 
@@ -162,10 +163,7 @@ def test_in_python_processes_that_are_copies_train_and_measure_the_same(root, tm
     script.write_text(SPAWN)
     found = []
     for strategy in ("ddp_notebook", "ddp_spawn"):
-        command = [sys.executable, str(script), str(root), strategy]
-        done = subprocess.run(
-            command, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=300
-        )
+        done = run_fork(["python", script, root, strategy], cwd=tmp_path, env=ENVIRONMENT)
         assert done.returncode == 0, done.stderr[-2000:]
         found.append(done.stdout.splitlines()[-1])
     assert "val/loss" in found[0]

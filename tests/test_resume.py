@@ -21,7 +21,7 @@ FLAGS = ["--trainer.max_epochs=3", "--checkpoint.autosave_steps=3", *QUIET, *SMA
 LACKING = ("train/loss", "train/bce", "train/softmax", "epoch")
 """Means over an epoch that was cut off lack a point."""
 RUN = Path("lightning_logs") / "version_0"
-FIRST, LAST = 200, 360
+FIRST, LAST = 200, 320
 """KiB of a disk on which there is room for the first checkpoint, and for all but the last."""
 
 
