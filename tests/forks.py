@@ -27,12 +27,7 @@ from typing import Any
 HERE = Path(__file__).parents[1]
 SOCKET = "LIGHTNING_LP_TESTS_FORKS"
 """Environment: where the process that forks is to be found."""
-_IMPORTS = (
-    "lightning_lp.commands.cli",
-    "lightning_lp.commands.tune.search",
-    "lightning_lp.commands.compare",
-    "tests.killing",
-)
+_IMPORTS = ("commands.cli", "commands.tune.search", "commands.compare")
 
 
 class Fork:
@@ -162,7 +157,8 @@ def _warm_up() -> None:
     Arrow alone leaves a thread, and starts another after a fork.
     """
     for name in _IMPORTS:
-        import_module(name)
+        import_module(f"lightning_lp.{name}")
+    import_module("tests.killing")
     main, journeys = import_module("lightning_lp.commands.cli").main, import_module("tests.journeys")
     here = Path.cwd()
     with tempfile.TemporaryDirectory() as folder, suppress(SystemExit):

@@ -13,7 +13,6 @@ import torch
 
 import lightning_lp
 from lightning_lp.data.datamodule import MovieLensDataModule
-from lightning_lp.data.sources.synthetic import write_movielens
 from lightning_lp.errors import UserError
 from lightning_lp.model.module import LinkPredictionModule
 from lightning_lp.plain import plain
@@ -23,13 +22,6 @@ from tests.forks import run_fork
 SIZES = ("num_users", "num_movies", "num_features", "num_terms", "max_terms")
 
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("data") / "movies"
-    write_movielens(folder, num_users=40, num_movies=60, num_ratings=900, seed=0)
-    return folder
 
 
 def trainer(folder: Path) -> pl.Trainer:

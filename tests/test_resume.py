@@ -11,7 +11,6 @@ import pandas as pd
 import pytest
 
 from lightning_lp.__main__ import run
-from lightning_lp.data.sources.synthetic import write_movielens
 from tests.forks import run_fork
 from tests.full_disk import NO_MOUNT
 from tests.journeys import QUIET, SMALL, best_checkpoint, fit, run_folders, run_script
@@ -23,13 +22,6 @@ LACKING = ("train/loss", "train/bce", "train/softmax", "epoch")
 RUN = Path("lightning_logs") / "version_0"
 FIRST, LAST = 200, 320
 """KiB of a disk on which there is room for the first checkpoint, and for all but the last."""
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("data") / "movies"
-    write_movielens(folder, num_users=40, num_movies=60, num_ratings=900, seed=0)
-    return folder
 
 
 @pytest.fixture(autouse=True)

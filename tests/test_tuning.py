@@ -20,7 +20,6 @@ from lightning_lp.commands.tune.report import show, with_params, write_report
 from lightning_lp.commands.tune.search import SPACE, measure, search, settings_of, space_of, start_of
 from lightning_lp.commands.tune.study import best_of, finished_of, opened, prepare, queue_again
 from lightning_lp.data.datamodule import MovieLensDataModule
-from lightning_lp.data.sources.synthetic import write_movielens
 from lightning_lp.errors import UserError
 from lightning_lp.model.settings import check_model
 from tests.forks import Fork, run_fork
@@ -29,13 +28,6 @@ from tests.journeys import QUIET, SCRIPTS, results, run_folders, run_script
 CONFIGS = SCRIPTS / "configs"
 SMALL = ["--trainer.max_epochs=2", "--trainer.accelerator=cpu", "--model.spectral_channels=8", "--data.batch_size=64"]
 STUDY = Path("lightning_logs/tune/study.db")
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("tune") / "movies"
-    write_movielens(folder, num_users=40, num_movies=60, num_ratings=900, seed=0)
-    return folder
 
 
 @pytest.fixture(autouse=True)
