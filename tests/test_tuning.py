@@ -387,18 +387,18 @@ def three_trials(root: Path) -> list[str]:
 def test_stopped_process_goes_on(how, status, root, searched, capfd):
     command = [sys.executable, str(SCRIPTS / "tune.py"), *three_trials(root)]
     process = Fork(command)
-    running, end = 0, time.monotonic() + 120
-    while running < 1 and time.monotonic() < end and process.poll() is None:
+    end = time.monotonic() + 120
+    while running_trial() < 1 and time.monotonic() < end and process.poll() is None:
         time.sleep(0.02)
-        running = running_trial()
     process.send_signal(how)
-    assert process.wait(60) == status
+    assert process.wait(120) == status
     out, err = capfd.readouterr()
     assert "Traceback" not in err
     before = trials()
-    if how != signal.SIGKILL:
-        assert "best.yaml" in out
-        assert before[running].state == TrialState.FAIL
+    stopped = TrialState.RUNNING if how == signal.SIGKILL else TrialState.FAIL
+    (running,) = (trial.number for trial in before if trial.state == stopped)  # on a busy machine a later one, maybe
+    assert running > 0
+    assert ("best.yaml" in out) == (how != signal.SIGKILL)
 
     assert run_fork(command).returncode == 0
     found = trials()
