@@ -32,6 +32,14 @@ def movielens() -> Path:
 
 
 @pytest.fixture(scope="session")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with small made-up data, for runs of a second; not to be written to."""
+    folder = tmp_path_factory.mktemp("small") / "movies"
+    write_movielens(folder, num_users=40, num_movies=60, num_ratings=900, seed=0)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def made_up(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Made-up data with the sizes of ml-latest-small: 610 users, 9,742 movies, 100,836 ratings, 20 genre columns."""
     root = tmp_path_factory.mktemp("made-up") / "world"

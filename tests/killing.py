@@ -1,12 +1,9 @@
 """Stops runs of the command line at any moment, and tells whether two runs are the same."""
 
-import contextlib
 import errno
-import multiprocessing
 import os
 import random
 import signal
-import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,24 +13,26 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from matplotlib.figure import Figure
 from pytorch_lightning.trainer import call
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from lightning_lp.__main__ import run
+from lightning_lp.callbacks import curves
 from lightning_lp.checkpointing.best_log import BEST_FOLDER
 from lightning_lp.commands.cli import main
 from lightning_lp.model.classifier import DotProductClassifier
+from tests.forks import Fork
 from tests.journeys import best_checkpoint, results
 
-_CONTEXT = multiprocessing.get_context("forkserver")
-_PRELOADED = ["tests.killing", "lightning_lp.commands.cli", "numba"]  # imports take longer than a run
-_CONTEXT.set_forkserver_preload(_PRELOADED)
 _TIMED = {"train/links_per_s"}
-STOP = "STOP_RANK_AT_HOOK_HOW"
-"""Environment of a command in several processes: which of them, at which hook, sends all of them which signal."""
+STOP = "STOP_RANK_AT_HOOK_HOW_ALL"
+"""Environment of a run: which of its processes, at which hook, sends itself, or all of them, which signal."""
 
 
-def run_process(folder: Path, args: Sequence[str], stop_at: int | None = None, how: int = signal.SIGKILL) -> int:
+def run_process(
+    folder: Path, args: Sequence[str], stop_at: int | None = None, how: int = signal.SIGKILL, of: int | None = None
+) -> int:
     """Runs ``fit`` and ``test`` as ``scripts/fit.py`` does. Returns the exit status, negative if killed.
 
     Args:
@@ -41,27 +40,32 @@ def run_process(folder: Path, args: Sequence[str], stop_at: int | None = None, h
         args: options.
         stop_at: number of the hook (of several in each step, and one at each write) at which the process gets a signal.
         how: the signal.
+        of: rank of the process that counts the hooks; then the signal goes to all. Default: there is one process.
     """
-    process = _CONTEXT.Process(target=_fit, args=(str(folder), list(args), stop_at, how))
-    process.start()
-    process.join(120)
-    assert process.exitcode is not None
-    return process.exitcode
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MPLBACKEND": "agg"}
+    if stop_at is not None:
+        environment[STOP] = f"{of or 0} {stop_at} {int(how)} {int(of is not None)}"
+    with (folder / "output.txt").open("a") as file:
+        output = file.fileno()
+        process = Fork(
+            ["python", "-m", "tests.killing", *args], cwd=folder, env=environment, stdout=output, stderr=output
+        )
+        try:
+            return process.wait(300)
+        finally:
+            process.kill_group()  # whatever has outlived the first process
 
 
-def _fit(folder: str, args: list[str], stop_at: int | None, how: int) -> None:
-    multiprocessing.set_start_method("fork", force=True)  # of the loader's workers, as in any other process
-    os.environ["MPLBACKEND"] = "agg"
-    os.environ["JSONARGPARSE_DEPRECATION_WARNINGS"] = "off"
-    os.chdir(folder)
-    os.dup2(os.open("output.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND), 1)
-    os.dup2(1, 2)
+def train() -> None:
+    """Is the program that :func:`run_process` runs."""
     torch.set_num_threads(1)
     patch = pytest.MonkeyPatch()
+    patch.setattr(curves, "curves_figure", lambda *_: Figure(figsize=(1, 1)))  # drawing takes longer than the rest
     make_the_model_draw(patch)
-    if stop_at is not None:
-        send_signal(patch, stop_at, how)
-    run(lambda given: main(["fit", *given], then_test=True), args)
+    rank, stop_at, how, is_for_all = map(int, os.environ.get(STOP, "-1 0 0 0").split())
+    if rank == int(os.environ.get("LOCAL_RANK", 0)):
+        send_signal(patch, stop_at, how, (lambda signum: os.killpg(0, signum)) if is_for_all else signal.raise_signal)
+    run(lambda given: main(["fit", *given], then_test=True), sys.argv[1:])
 
 
 def make_the_model_draw(patch: pytest.MonkeyPatch) -> None:
@@ -76,34 +80,6 @@ def make_the_model_draw(patch: pytest.MonkeyPatch) -> None:
         return F.dropout(logits, 0.1) * (1 + 0.1 * np.random.rand() + 0.1 * random.random())
 
     patch.setattr(DotProductClassifier, "forward", drawing)
-
-
-def run_processes(folder: Path, *args: str, stop: tuple[int, int, int] | None = None) -> int:
-    """As :func:`run_process`, in a process group of its own, with the options of a run in two processes."""
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "MPLBACKEND": "agg"}
-    if stop is not None:
-        environment[STOP] = " ".join(map(str, stop))
-    command = [sys.executable, "-m", "tests.killing", *args]
-    environment["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parents[1]), environment.get("PYTHONPATH", "")])
-    with (folder / "output.txt").open("a") as output:
-        process = subprocess.Popen(
-            command, cwd=folder, env=environment, stdout=output, stderr=output, start_new_session=True
-        )
-        try:
-            return process.wait(300)
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)  # whatever has outlived the first process
-
-
-def _fit_as_one_of_several() -> None:
-    torch.set_num_threads(1)
-    patch = pytest.MonkeyPatch()
-    make_the_model_draw(patch)
-    rank, stop_at, how = map(int, os.environ.get(STOP, "-1 0 0").split())
-    if rank == int(os.environ.get("LOCAL_RANK", 0)):
-        send_signal(patch, stop_at, how, lambda signum: os.killpg(0, signum))
-    run(lambda given: main(["fit", *given], then_test=True), sys.argv[1:])
 
 
 def send_signal(
@@ -190,4 +166,4 @@ def plain(value: Any, hidden: str = "\0") -> Any:
 
 
 if __name__ == "__main__":
-    _fit_as_one_of_several()
+    train()

@@ -19,8 +19,9 @@ from lightning_lp.commands.cli import main
 from lightning_lp.data.datamodule import MovieLensDataModule
 from lightning_lp.data.sources.synthetic import write_movielens
 from lightning_lp.errors import UserError
+from tests.forks import run_fork
 from tests.journeys import QUIET, SCRIPTS, SMALL, best_checkpoint, results, run_folders
-from tests.killing import contents, run_processes
+from tests.killing import contents, run_process
 
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
 
@@ -33,11 +34,8 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def in_processes(num: int, *command: str) -> str:
-    """Runs a command of a fresh interpreter on some CPU processes. Returns what it prints."""
-    flags = [f"--trainer.devices={num}", "--trainer.strategy=ddp", *QUIET]
-    done = subprocess.run(
-        [sys.executable, *command, *flags], env=ENVIRONMENT, capture_output=True, text=True, timeout=300, check=False
-    )
+    """Runs a command on some CPU processes. Returns what it prints."""
+    done = run_fork([sys.executable, *command, f"--trainer.devices={num}", "--trainer.strategy=ddp", *QUIET])
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout + done.stderr
 
@@ -162,7 +160,8 @@ def test_two_processes_that_were_stopped_go_on_exactly(root, tmp_path):
     def end(folder: Path, *stops: tuple[int, int, int], status: int) -> dict[str, Any]:
         folder.mkdir()
         for i, stop in enumerate([*stops, None]):
-            found = run_processes(folder, *(["--resume"] if i else flags), stop=stop)
+            of, at, how = stop or (0, None, 0)
+            found = run_process(folder, ["--resume"] if i else flags, at, how, of)
             assert found == (status if stop else 0), (folder / "output.txt").read_text()[-3000:]
         (run,) = (folder / "lightning_logs").iterdir()
         assert len(torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["continuation"]["ranks"]) == 2

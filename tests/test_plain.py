@@ -13,22 +13,15 @@ import torch
 
 import lightning_lp
 from lightning_lp.data.datamodule import MovieLensDataModule
-from lightning_lp.data.sources.synthetic import write_movielens
 from lightning_lp.errors import UserError
 from lightning_lp.model.module import LinkPredictionModule
 from lightning_lp.plain import plain
 from lightning_lp.recommend.recommender import Recommender
+from tests.forks import run_fork
 
 SIZES = ("num_users", "num_movies", "num_features", "num_terms", "max_terms")
 
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("data") / "movies"
-    write_movielens(folder, num_users=40, num_movies=60, num_ratings=900, seed=0)
-    return folder
 
 
 def trainer(folder: Path) -> pl.Trainer:
@@ -163,10 +156,7 @@ def test_in_python_processes_that_are_copies_train_and_measure_the_same(root, tm
     script.write_text(SPAWN)
     found = []
     for strategy in ("ddp_notebook", "ddp_spawn"):
-        command = [sys.executable, str(script), str(root), strategy]
-        done = subprocess.run(
-            command, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=300
-        )
+        done = run_fork(["python", script, root, strategy], cwd=tmp_path, env=ENVIRONMENT)
         assert done.returncode == 0, done.stderr[-2000:]
         found.append(done.stdout.splitlines()[-1])
     assert "val/loss" in found[0]

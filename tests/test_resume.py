@@ -1,13 +1,8 @@
 """A stopped run that is continued ends as the one that was never stopped, bit for bit."""
 
 import contextlib
-import os
 import random
-import shlex
-import shutil
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +11,8 @@ import pandas as pd
 import pytest
 
 from lightning_lp.__main__ import run
-from lightning_lp.data.sources.synthetic import write_movielens
+from tests.forks import run_fork
+from tests.full_disk import NO_MOUNT
 from tests.journeys import QUIET, SMALL, best_checkpoint, fit, run_folders, run_script
 from tests.killing import contents, fill_the_disk, make_the_model_draw, run_process, send_signal
 
@@ -24,15 +20,8 @@ FLAGS = ["--trainer.max_epochs=3", "--checkpoint.autosave_steps=3", *QUIET, *SMA
 LACKING = ("train/loss", "train/bce", "train/softmax", "epoch")
 """Means over an epoch that was cut off lack a point."""
 RUN = Path("lightning_logs") / "version_0"
-NAMESPACE = ["unshare", "--mount", "--map-root-user"]
-"""Runs a command with mounts of its own, which end with it."""
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("data") / "movies"
-    write_movielens(folder, num_users=40, num_movies=60, num_ratings=900, seed=0)
-    return folder
+FIRST, LAST = 200, 320
+"""KiB of a disk on which there is room for the first checkpoint, and for all but the last."""
 
 
 @pytest.fixture(autouse=True)
@@ -149,31 +138,16 @@ def test_a_full_disk_stops_with_one_sentence_and_the_run_goes_on(root, whole, ca
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kibibytes", [200, 360])
+@pytest.mark.parametrize("kibibytes", [FIRST, LAST])
 def test_a_real_disk_that_is_full(kibibytes, root, whole, here):
     """A tmpfs that holds the first checkpoint, and one that holds all but the last; then there is room again."""
-    Path("lightning_logs").mkdir()
-    mount = ["mount", "-t", "tmpfs", "tmpfs", "lightning_logs"]
-    if not shutil.which(NAMESPACE[0]) or subprocess.run([*NAMESPACE, *mount], check=False).returncode != 0:
+    ended = run_fork(["python", "-m", "tests.full_disk", str(kibibytes), f"--data.root={root}", *FLAGS], timeout=120)
+    if ended.returncode == NO_MOUNT:
         pytest.skip("this system lets no user mount a tmpfs")
-    begin, go_on = (
-        shlex.join([sys.executable, "-m", "tests.killing", *args])
-        for args in ([f"--data.root={root}", *FLAGS], ["--resume"])
-    )
-    script = f"""
-        mount -t tmpfs -o size={kibibytes}k tmpfs lightning_logs || exit
-        {begin} 2> error.txt; echo $? > status.txt
-        mount -o remount,size=64m lightning_logs
-        {go_on} && cp -r lightning_logs kept"""
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "MPLBACKEND": "agg"}
-    subprocess.run([*NAMESPACE, "sh", "-c", script], env=environment, check=True, timeout=120)
-    assert Path("status.txt").read_text() == "2\n"
-    errors = Path("error.txt").read_text()
-    assert "Traceback" not in errors
-    (error,) = (line for line in errors.splitlines() if line.startswith("error: "))
+    assert ended.returncode == 0, ended.stderr
+    assert "Traceback" not in ended.stderr
+    (error,) = (line for line in ended.stderr.splitlines() if line.startswith("error: "))
     assert "No space left on device" in error
-    Path("lightning_logs").rmdir()  # of the tmpfs, which is gone
-    Path("kept").rename("lightning_logs")
     assert contents(RUN) == whole
 
 

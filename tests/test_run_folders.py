@@ -11,7 +11,6 @@ import yaml
 
 from lightning_lp.checkpointing.finding import find_checkpoint, newest_run
 from lightning_lp.commands.cli import main
-from lightning_lp.data.sources.synthetic import write_movielens
 from lightning_lp.errors import UserError
 from lightning_lp.recommend.recommender import Recommender
 from tests.journeys import QUIET, SMALL, fit, results, run_script
@@ -37,13 +36,6 @@ KINDS: dict[str, tuple[list[str], str]] = {
 """Flags, and the folder that ``--resume`` and ``--run`` name."""
 METRIC = ["--checkpoint.filename={epoch}-{val/auroc:.3f}"]
 EPOCHS = "--trainer.max_epochs=4"
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("data") / "movies"
-    write_movielens(folder, num_users=40, num_movies=60, num_ratings=900, seed=0)
-    return folder
 
 
 @pytest.fixture(autouse=True)

@@ -11,16 +11,8 @@ from pytorch_lightning import callbacks
 from lightning_lp.callbacks.continuation import Continuation
 from lightning_lp.commands.cli import main, settings_of
 from lightning_lp.commands.mistakes import mistake
-from lightning_lp.data.sources.synthetic import write_movielens
 from lightning_lp.errors import UserError
 from tests.journeys import QUIET, SMALL, fit, results, run_folders, run_script
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("data") / "movies"
-    write_movielens(folder, num_users=40, num_movies=60, num_ratings=900, seed=0)
-    return folder
 
 
 @pytest.fixture(autouse=True)
@@ -36,16 +28,12 @@ WORK = [
     "fast_dev_run=2",
     "max_epochs=-1 max_steps=15",
     "max_epochs=0",
-    "min_epochs=2",
-    "min_steps=20",
+    "min_epochs=2 min_steps=20",
     "max_time=00:00:00:01",
-    "limit_train_batches=2",
-    "limit_train_batches=0.3",
+    "limit_train_batches=2 limit_val_batches=1",
+    "limit_train_batches=0.3 limit_val_batches=0.0",
     "limit_train_batches=0",
-    "limit_val_batches=1",
-    "limit_val_batches=0.0",
-    "limit_test_batches=0",
-    "limit_predict_batches=0",
+    "limit_test_batches=0 limit_predict_batches=0",
     "overfit_batches=1",
     "val_check_interval=0.25",
     "val_check_interval=4",
@@ -53,28 +41,16 @@ WORK = [
     "val_check_interval=00:00:00:01",
     "val_check_interval=0.5 max_steps=3",
     "check_val_every_n_epoch=5",
-    "num_sanity_val_steps=-1",
-    "log_every_n_steps=0",
-    "enable_progress_bar=true",
-    "enable_model_summary=true",
-    "accumulate_grad_batches=5",
+    "num_sanity_val_steps=-1 log_every_n_steps=0 enable_progress_bar=true enable_model_summary=true",
+    "accumulate_grad_batches=5 gradient_clip_val=0.5",
     "accumulate_grad_batches=100",
-    "gradient_clip_val=0.5",
-    "gradient_clip_val=0.5 gradient_clip_algorithm=value",
-    "deterministic=true",
-    "benchmark=true",
-    "inference_mode=false",
-    "use_distributed_sampler=false",
-    "profiler=simple",
-    "detect_anomaly=true",
+    "gradient_clip_val=0.5 gradient_clip_algorithm=value deterministic=true benchmark=true inference_mode=false",
+    "use_distributed_sampler=false detect_anomaly=true sync_batchnorm=true reload_dataloaders_every_n_epochs=1",
+    "profiler=simple default_root_dir=elsewhere enable_autolog_hparams=false plugins=DurableCheckpointIO",
     "barebones=true limit_val_batches=0",
     "enable_checkpointing=false limit_val_batches=0",
-    "plugins=DurableCheckpointIO",
-    "sync_batchnorm=true",
-    "reload_dataloaders_every_n_epochs=1",
-    "default_root_dir=elsewhere",
-    "enable_autolog_hparams=false",
 ]
+"""Settings that have nothing to do with one another share a run."""
 
 
 @pytest.mark.slow

@@ -8,17 +8,9 @@ import pytest
 from lightning_lp.commands.hidden_users import hide_users, write_without
 from lightning_lp.data.rating_graph import build_graph
 from lightning_lp.data.schema import RATES
-from lightning_lp.data.sources.synthetic import write_movielens
 from lightning_lp.data.tables import read_tables
 from lightning_lp.errors import UserError
 from tests.journeys import QUIET, SMALL, run_script
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("new_users") / "movies"
-    write_movielens(folder, num_users=40, num_movies=60, num_ratings=900, seed=0)
-    return folder
 
 
 def test_history_and_the_rest_are_a_users_ratings(root):

@@ -7,15 +7,7 @@ import pandas as pd
 import pytest
 
 from lightning_lp.data.datamodule import MovieLensDataModule
-from lightning_lp.data.sources.synthetic import write_movielens
 from lightning_lp.errors import UserError
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("state") / "movies"
-    write_movielens(folder, num_users=40, num_movies=60, num_ratings=900, seed=0)
-    return folder
 
 
 @pytest.fixture(scope="module")
