@@ -99,9 +99,13 @@ def messages_of(data: Graph, kind: LinkType, members: Members, kept: Mask) -> Gr
     rev_whole, rev_store = (edge_store(one, kind.rev_edge_type) for one in (data, graph))
     if members.link_of_reverse is None:
         # The two share the row of the destinations, and what they share in the whole graph.
-        src, dst = (end.take(edge) for end in whole.edge_index.numpy())
-        rows = torch.from_numpy(np.stack([src, dst, src]))
-        store.edge_index, rev_store.edge_index = rows[:2], rows[1:]
+        ends = whole.edge_index.numpy()
+        rows = np.empty((3, len(edge)), ends.dtype)
+        for end, row in zip(ends, rows, strict=False):
+            end.take(edge, out=row, mode="clip")  # the mode that needs no second copy; edge is within bounds
+        rows[2] = rows[0]
+        both = torch.from_numpy(rows)
+        store.edge_index, rev_store.edge_index = both[:2], both[1:]
         shared = {key: store[key] for key in rev_whole if key in whole and rev_whole[key] is whole[key]}
         _keep(data, kind.rev_edge_type, rev_store, edge, shared)
         return graph
