@@ -32,6 +32,4 @@ def test_nothing_imports_against_the_flow():
     for path in PACKAGE.rglob("*.py"):
         module = ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
         against = {other for other in imported(path) if place(other) > place(module)}
-        if module.startswith("graph."):  # until it is told the types of nodes and edges: then these two lines go
-            against -= {other for other in against if other.startswith("data.")}
         assert not against, f"{module} imports {against}"

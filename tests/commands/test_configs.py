@@ -8,6 +8,7 @@ import pytest
 from lightning_lp.commands.cli import settings_of
 from lightning_lp.commands.configs import names, packaged, resolved
 from lightning_lp.errors import UserError
+from lightning_lp.model.encoders.registry import ENCODERS
 from tests.journeys import run_script
 
 
@@ -64,8 +65,9 @@ def test_an_unknown_name_is_told_those_there_are():
 def test_what_comes_later_goes_before():
     flags = ["--config=tutorial", "--config=large", "--model.lr=0.5"]
     model, tutorial = settings_of(flags)["model"], settings_of(flags[:1])["model"]
-    assert (model["encoder"], model["spectral_channels"], model["lr"]) == ("history", 256, 0.5)
-    assert (tutorial["encoder"], tutorial["lr"]) == ("sage", 0.001)
+    assert model["encoder"]["class_path"] == ENCODERS["history"]
+    assert (model["encoder"]["init_args"]["spectral_channels"], model["lr"]) == (256, 0.5)
+    assert (tutorial["encoder"]["class_path"], tutorial["lr"]) == (ENCODERS["sage"], 0.001)
 
 
 COMMANDS = {
