@@ -114,3 +114,13 @@ def test_old_options_go_to_the_encoder_with_a_note(root, here, capsys):
     Path("old.yaml").write_text(old)
     cli = fit(root, "--config=old.yaml")
     assert cli.model.encoder.options == {"hidden_channels": 6, "num_layers": 3}
+
+
+def test_help_tells_of_an_encoders_options(capsys):
+    for name, option in (("hgt", "heads"), (NAME, "scale")):
+        with pytest.raises(SystemExit):
+            main(["fit", "--model.encoder.help", name])
+        assert f"--model.encoder.{option}" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main(["fit", "--help"])
+    assert "lightgcn.LightGCNEncoder" in capsys.readouterr().out

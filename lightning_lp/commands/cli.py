@@ -39,7 +39,7 @@ from lightning_lp.commands.settings_parser import SettingsParser
 from lightning_lp.commands.spelling import spelled_flags
 from lightning_lp.data.datamodule import MovieLensDataModule
 from lightning_lp.errors import UserError
-from lightning_lp.model.encoders.registry import DEFAULT, ENCODERS
+from lightning_lp.model.encoders.registry import DEFAULT, ENCODERS, encoder_class
 from lightning_lp.model.module import LinkPredictionModule
 
 MONITOR = "val/auroc"
@@ -78,6 +78,8 @@ class LinkPredictionCLI(LightningCLI):
                 "model.encoder": {"class_path": ENCODERS[DEFAULT]},
             }
         )
+        for name in ENCODERS:
+            encoder_class(name)  # so that --help names it
         parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
         for size in ("num_users", "num_movies", "num_features", "num_terms", "max_terms"):
             parser.link_arguments(f"data.{size}", f"model.{size}", apply_on="instantiate")

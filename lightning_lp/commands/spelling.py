@@ -11,6 +11,8 @@ from lightning_lp.model.encoders.registry import DEFAULT, ENCODERS, encoder_clas
 from lightning_lp.model.module import OLD_OPTIONS, with_old_options
 
 ENCODER = "--model.encoder"
+_NAMING = (ENCODER, f"{ENCODER}.help")
+"""Options whose value is the name of an encoder."""
 _OLD = OLD_OPTIONS - {"num_layers"}  # which followed from the hops that were sampled
 _OLD_FLAG = re.compile(rf"--model\.({'|'.join(sorted(_OLD))})(=.*)?", re.DOTALL)
 
@@ -28,9 +30,9 @@ def spelled_flags(args: Sequence[str]) -> list[str]:
     found = []
     for before, arg in zip(["", *renamed], renamed, strict=False):
         name, given, value = arg.partition("=")
-        if name == ENCODER and given:
-            arg = f"{ENCODER}={_path(value)}"
-        elif before == ENCODER:
+        if name in _NAMING and given:
+            arg = f"{name}={_path(value)}"
+        elif before in _NAMING:
             arg = _path(arg)
         found.append(arg)
     return found

@@ -35,6 +35,6 @@ class EmbeddingEncoder(Encoder):
         if self.movie_lin is not None:
             movie = movie + self.movie_lin(batch[MOVIE].x.to(movie.dtype))
         h_user = self.user_emb(user.clamp(min=0))
-        if (user < 0).any():
+        if not self.training and (user < 0).any():
             h_user = torch.where(user[:, None] < 0, self.user_emb.weight.mean(dim=0), h_user)
         return {USER: h_user, MOVIE: movie}
