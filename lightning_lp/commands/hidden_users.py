@@ -90,7 +90,9 @@ def judge_new_users(
         By model (``lightning_lp`` and those of ``BESIDE``) the metrics of ``ranking.py``.
     """
     train_links = data.split.train_links
-    recommender = Recommender(module, data.state_dict() | {"links": train_links.int()})
+    state, history = data.state_dict() | {"links": train_links.int()}, data.split.val[RATES]
+    attrs = {name: history[name] for name in state.get("edge_attrs", {})}
+    recommender = Recommender(module, state | {"edge_attrs": attrs})
     z_user = torch.from_numpy(recommender.embed_new(hidden.histories))
     z_movie = torch.from_numpy(recommender.movie_embeddings)
     scorers: dict[str, ScoreUsers] = {"lightning_lp": dot_products(z_user, z_movie)}

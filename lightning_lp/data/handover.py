@@ -45,6 +45,10 @@ class Handover:
     neg_sampling_ratio: float = 2.0
     check: Callable[[dict[str, Any]], None] = field(default=lambda state: None)
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Handover":
+        """Copies of a model, such as stochastic weight averaging makes, share the data."""
+        return self
+
 
 @runtime_checkable
 class ReadsGraph(Protocol):
