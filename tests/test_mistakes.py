@@ -162,7 +162,7 @@ CLASSES = {
     "--trainer.callbacks+=own.Assertion": "own.Assertion cannot be made: AssertionError: an even width is wanted",
     "--trainer.callbacks+=own.Import": "own.Import needs the package no_such_package: pip install no_such_package",
     "--trainer.callbacks+=own.Key --trainer.callbacks.size=x": "--trainer.callbacks.size x: a whole number wanted",
-    "--trainer.callbacks+=own.Key --trainer.callbacks.width=1": "own.Key: Option 'width' is not accepted",
+    "--trainer.callbacks+=own.Key --trainer.callbacks.width=1": "--trainer.callbacks own.Key has no option width",
     "--trainer.callbacks+=own.None": "--trainer.callbacks own.None: module 'own' has no attribute 'None'",
     "--trainer.callbacks+=halves.Any": "--trainer.callbacks halves.Any: division by zero",
     "--trainer.callbacks+=cut.Any": "--trainer.callbacks cut.Any: invalid syntax (cut.py, line 1)",
