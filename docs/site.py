@@ -74,7 +74,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         if found is None:
             return match[0]
         to, _, part = _page_of[found].partition("#")
-        if to.startswith("source/") and f"## {label.strip('`')}\n" in (files.get_file_from_path(to).content_string):
+        if to.startswith("source/") and f"## {label.strip('`')}\n" in files.src_uris[to].content_string:
             part = label.strip("`")
         anchor = anchor or (part and f"#{part}")
         return f"[{label}]({posixpath.relpath(to, posixpath.dirname(uri) or '.')}{anchor})"
@@ -83,8 +83,9 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 
 def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Docstrings say ``:func:`name```, as Sphinx does."""
-    return _ROLE.sub("", html)
+    """Docstrings say ``:func:`name```, as Sphinx does. Names of tests may be broken at their underscores."""
+    html = _ROLE.sub("", html)
+    return re.sub(r"(?<=<code>)test_\w+(?=</code>)", lambda name: name[0].replace("_", "_<wbr>"), html)
 
 
 def _resolve(path: str, target: str) -> str | None:
