@@ -2,6 +2,7 @@
 # make test   sets up .venv and runs every check and test
 # make coverage  all tests, and which lines of the package none of them runs
 # make quick  the checks and the everyday tests, for every save
+# make docs   builds the documentation into site/; open site/index.html
 # make reports  the checks of users' reports, where ../shared has them: minutes, for each has a time limit and runs alone
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -11,7 +12,7 @@ BIN := $(VENV)/bin
 PIP := $(PYTHON) -m pip --python $(BIN)/python --disable-pip-version-check install --quiet --constraint constraints.txt
 TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
-.PHONY: fit test quick reports check coverage clean
+.PHONY: fit test quick reports check docs coverage clean
 
 fit: $(VENV)/installed
 	$(BIN)/lightning-lp fit $(ARGS)
@@ -28,10 +29,13 @@ reports: $(VENV)/installed-dev
 coverage: $(VENV)/installed-dev
 	$(TESTS) --cov --cov-report term-missing:skip-covered --cov-fail-under 95
 
-check: $(VENV)/installed-dev
+check: $(VENV)/installed-dev docs
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+docs: $(VENV)/installed-dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 $(BIN)/python:
 	$(PYTHON) -m venv --without-pip $(VENV)
@@ -45,4 +49,4 @@ $(VENV)/installed-dev: pyproject.toml constraints.txt | $(BIN)/python
 	touch $@ $(VENV)/installed
 
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage*
+	rm -rf $(VENV) build site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage*

@@ -38,6 +38,11 @@ def test_every_requirement_is_bounded_below_and_pinned_within_its_bounds():
     assert all([bound.operator for bound in pin.specifier] == ["=="] for pin in PINNED.values())
 
 
+def test_dev_has_what_the_other_extras_have():
+    extras = PROJECT["optional-dependencies"]
+    assert {line for lines in extras.values() for line in lines} == set(extras["dev"])
+
+
 def test_every_file_of_the_package_is_in_the_wheel():
     package = ROOT / "lightning_lp"
     code = (".py", ".pyc", ".nbc", ".nbi")

@@ -85,6 +85,20 @@ class MovieLensDataModule(pl.LightningDataModule):
         num_workers: processes that sample batches; 0 samples in the main process.
         predict_file: CSV file with the (user, movie) pairs that ``predict`` scores.
         seed: seed of order, negatives and neighbours. The command line sets it to ``--seed_everything``.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> from lightning_lp import MovieLensDataModule
+        >>> from lightning_lp.data.sources.synthetic import write_movielens
+        >>> write_movielens(Path("movies"), num_users=20, num_movies=30, num_ratings=300)
+        >>> data = MovieLensDataModule("movies")
+        >>> data.num_users, data.num_movies
+        (20, 30)
+        >>> [int(data.part(name)["user", "rates", "movie"].edge_label.sum()) for name in ("val", "test")]
+        [30, 30]
+        >>> batch = next(iter(data.train_dataloader()))
+        >>> batch["user", "rates", "movie"].edge_label_index.shape  # 30 links, each with two negatives
+        torch.Size([2, 90])
     """
 
     def __init__(

@@ -34,6 +34,13 @@ def read_genres(cells: Sequence[str], separator: str = JOINT) -> tuple[list[str]
 
     Returns:
         The genres of each cell, and notes for the user.
+
+    Examples:
+        >>> from lightning_lp.data.genres import read_genres
+        >>> read_genres(["Drama, War", "Drama"], separator=", ")
+        (['Drama|War', 'Drama'], [])
+        >>> read_genres(["['Drama', 'War']", '[{"id": 18, "name": "Drama"}]'])
+        (['Drama|War', 'Drama'], [])
     """
     stripped = [cell.strip() for cell in cells]
     filled = [cell for cell in dict.fromkeys(stripped) if cell not in MARKS]

@@ -36,6 +36,14 @@ class IdMap:
 
     Attributes:
         ids: sorted and distinct, shape ``[len]``: int64, or object of ``str`` for ids that are text.
+
+    Examples:
+        >>> from lightning_lp.data.ids import IdMap
+        >>> users = IdMap.from_values([30, 7, 30])
+        >>> users.ids, users.index([7, 30, 8])
+        (array([ 7, 30]), array([ 0,  1, -1]))
+        >>> IdMap.from_values(["007", "7"]).ids  # texts stay as they are
+        array(['007', '7'], dtype=object)
     """
 
     ids: npt.NDArray[Any]

@@ -23,6 +23,16 @@ def title_terms(titles: Sequence[str]) -> tuple[list[str], Tensor]:
     Returns:
         The vocabulary, sorted, and [num_movies, max_terms] int64: the numbers of each title's terms, counted from 1,
         sorted and filled up with 0; at least one column.
+
+    Examples:
+        >>> from lightning_lp.data.titles import title_terms
+        >>> vocabulary, terms = title_terms(["Toy Story (1995)", "Toy Story 2 (1999)", "Heat (1995)"])
+        >>> vocabulary
+        ['1995-1999', 'story', 'toy']
+        >>> terms
+        tensor([[1, 2, 3],
+                [1, 2, 3],
+                [1, 0, 0]])
     """
     terms = [_terms(title) for title in titles]
     counts = Counter(term for of_title in terms for term in of_title)

@@ -145,6 +145,12 @@ def top_k(scores: Tensor, seen: Tensor, k: int) -> Tensor:
 
     Returns:
         [num, k] int64, best first; ``num_movies`` fills the rows that have fewer unseen movies.
+
+    Examples:
+        >>> import torch
+        >>> from lightning_lp.evaluation.ranking import top_k
+        >>> top_k(torch.tensor([[0.5, 0.9, 0.5, 0.1]]), seen=torch.tensor([[0], [1]]), k=2)
+        tensor([[0, 2]])
     """
     num, num_movies = scores.shape
     scores.nan_to_num_(nan=-torch.inf, posinf=torch.inf, neginf=-torch.inf)
@@ -191,6 +197,15 @@ def rank_users(task: RankingTask, score_users: ScoreUsers, rank: int = 0, world_
         score_users: the model.
         rank: number of this process.
         world_size: number of processes; each ranks its share of the users.
+
+    Examples:
+        >>> import torch
+        >>> from lightning_lp.evaluation.ranking import RankingTask, rank_users
+        >>> seen, held_out = torch.tensor([[0], [0]]), torch.tensor([[0, 0], [1, 3]])
+        >>> task = RankingTask(users=torch.tensor([0]), seen=seen, held_out=held_out, self_information=torch.ones(30))
+        >>> ranking = rank_users(task, lambda users: -torch.arange(30.0).repeat(len(users), 1))  # the first first
+        >>> ranking.lists[0, :4], round(ranking.means()["mrr@10"], 2)
+        (tensor([1, 2, 3, 4]), 1.0)
     """
     num_users, num_movies = task.users.numel(), task.num_movies
     size = max(1, min(_MAX_USERS, _MAX_SCORES // num_movies))

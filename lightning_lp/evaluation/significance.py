@@ -62,7 +62,13 @@ def paired_tests(values: Floats, others: Sequence[Floats], seed: int, num_resamp
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """Corrects p values for their number: Holm, "A simple sequentially rejective multiple test procedure", 1979."""
+    """Corrects p values for their number: Holm, "A simple sequentially rejective multiple test procedure", 1979.
+
+    Examples:
+        >>> from lightning_lp.evaluation.significance import holm
+        >>> holm([0.01, 0.04, 0.03])
+        [0.03, 0.06, 0.06]
+    """
     order = np.argsort(p, kind="stable")
     corrected = np.minimum(np.maximum.accumulate(np.array(p)[order] * np.arange(len(p), 0, -1)), 1.0)
     in_order = np.empty(len(p))

@@ -88,6 +88,20 @@ def link_loader(
 
     Raises:
         UserError: the graph has no such edge type or no attribute of that name.
+
+    Examples:
+        >>> import torch
+        >>> from torch_geometric.data import Data
+        >>> from lightning_lp.graph.loader import link_loader
+        >>> graph = Data(num_nodes=5, edge_index=torch.tensor([[0, 1, 2, 3, 4, 0], [1, 2, 3, 4, 0, 2]]))
+        >>> graph.edge_label_index, graph.edge_label = graph.edge_index[:, :2], torch.ones(2)
+        >>> (batch,) = link_loader(graph, [-1], batch_size=2)
+        >>> batch.n_id[batch.edge_label_index]  # what is scored: 0 -> 1 and 1 -> 2
+        tensor([[0, 1],
+                [1, 2]])
+        >>> batch.n_id[batch.edge_index]  # the messages, without those: 4 -> 0 and 0 -> 2
+        tensor([[4, 0],
+                [0, 2]])
     """
     kind = link_type(graph, edge_type, rev_edge_type, is_undirected)
     messages, is_training = with_num_nodes(graph), neg_sampling is not None

@@ -37,6 +37,17 @@ class LinkOrder(DistributedSampler[int]):
 
     Attributes:
         first_batch: the batch to begin with, where training continues in the middle of an epoch.
+
+    Examples:
+        >>> from lightning_lp.graph.order import LinkOrder
+        >>> list(LinkOrder(7, batch_size=2, shuffle=False))
+        [0, 1, 2, 3, 4, 5, 6]
+        >>> [list(LinkOrder(7, batch_size=2, shuffle=False, num_replicas=2, rank=rank)) for rank in (0, 1)]
+        [[0, 1, 4, 5], [2, 3, 6]]
+        >>> order = LinkOrder(7, batch_size=2, shuffle=True, seed=1)
+        >>> first, second = list(order), list(order)  # two epochs
+        >>> sorted(first) == sorted(second), first == second
+        (True, False)
     """
 
     def __init__(

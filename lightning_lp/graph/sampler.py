@@ -58,6 +58,17 @@ class LinkNeighborSampler(NeighborSampler):  # type: ignore[misc]
         seed: seed of every draw.
         num_replicas: number of processes that share each batch.
         rank: number of this process, which takes the ``rank``-th part.
+
+    Examples:
+        >>> import torch
+        >>> from torch_geometric.data import Data
+        >>> from torch_geometric.sampler import EdgeSamplerInput
+        >>> from lightning_lp.graph.sampler import LinkNeighborSampler
+        >>> data = Data(edge_index=torch.tensor([[0, 1, 2, 3], [1, 2, 3, 0]]), num_nodes=4)
+        >>> link = EdgeSamplerInput(torch.tensor([0]), torch.tensor([0]), torch.tensor([1]))
+        >>> out = LinkNeighborSampler(data, [-1]).sample_from_edges(link)
+        >>> out.node[out.row], out.node[out.col]  # what 0 hears; 1 hears nothing, for 0 -> 1 is being scored
+        (tensor([3]), tensor([0]))
     """
 
     def __init__(

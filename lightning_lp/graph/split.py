@@ -113,6 +113,19 @@ def split_links(
 
     Raises:
         UserError: the graph is too small or too dense for these settings, or has no such edges or no times.
+
+    Examples:
+        >>> import torch
+        >>> from torch_geometric.data import HeteroData
+        >>> from lightning_lp.graph.split import split_links
+        >>> data, follows = HeteroData(), ("person", "follows", "person")
+        >>> data["person"].num_nodes = 6
+        >>> data[follows].edge_index = torch.tensor([[0, 1, 2, 3, 4, 5, 0, 1, 2, 3], [1, 2, 3, 4, 5, 0, 2, 3, 4, 5]])
+        >>> split = split_links(data, follows, num_val=0.2, num_test=0.2, disjoint_train_ratio=0.0)
+        >>> [graph[follows].num_edges for graph in (split.train, split.val, split.test)]
+        [6, 6, 8]
+        >>> sorted(split.test[follows].edge_label.tolist())  # two links, and twice as many non-links
+        [0.0, 0.0, 0.0, 0.0, 1.0, 1.0]
     """
     kind, rng = link_type(data, edge_type, rev_edge_type, is_undirected), np.random.default_rng(seed)
     data = with_num_nodes(data)

@@ -58,6 +58,15 @@ class LinkPredictionModule(pl.LightningModule):
         weight_decay: Adam's L2 penalty.
         old_options: options of the encoder, as they were given before 0.2: ``hidden_channels``, ``num_layers`` and so
             on. Checkpoints of that time have them; they go to the encoder.
+
+    Examples:
+        >>> from lightning_lp import LinkPredictionModule
+        >>> model = LinkPredictionModule(num_users=20, num_movies=30, num_features=3, encoder="sage")
+        >>> type(model.encoder).__name__, model.encoder.options
+        ('SageEncoder', {'hidden_channels': 64, 'num_layers': 2})
+        >>> own = {"class_path": "lightgcn", "init_args": {"num_layers": 3}}
+        >>> LinkPredictionModule(20, 30, 3, encoder=own).encoder.options
+        {'hidden_channels': 64, 'num_layers': 3}
     """
 
     def __init__(

@@ -43,6 +43,19 @@ class Recommender:
 
     Raises:
         UserError: the model's vectors are not finite numbers.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> from lightning_lp import LinkPredictionModule, MovieLensDataModule, Recommender
+        >>> from lightning_lp.data.sources.synthetic import write_movielens
+        >>> write_movielens(Path("movies"), num_users=20, num_movies=30, num_ratings=300)
+        >>> data = MovieLensDataModule("movies")
+        >>> model = LinkPredictionModule(data.num_users, data.num_movies, data.num_features, encoder="sage")
+        >>> recommender = Recommender(model, data.state_dict())  # of a model that is not trained
+        >>> recommended = [movie.movie_id for movie in recommender.recommend(1, k=3)]
+        >>> rated = recommender.movies.ids[recommender.seen_movies[: recommender.seen_offsets[1]]]
+        >>> len(recommended), set(recommended) & set(rated.tolist())
+        (3, set())
     """
 
     def __init__(self, module: LinkPredictionModule, state: dict[str, Any]) -> None:

@@ -44,7 +44,14 @@ def dot_products(vectors: NDArray[Any], movies: NDArray[Any]) -> Floats:
 
 
 def best(scores: Floats, seen: NDArray[np.integer[Any]], k: int) -> Ints:
-    """The ``k`` highest of ``scores`` [num_movies] that are not ``seen``, or all that are left; ties by index."""
+    """The ``k`` highest of ``scores`` [num_movies] that are not ``seen``, or all that are left; ties by index.
+
+    Examples:
+        >>> import numpy as np
+        >>> from lightning_lp.recommend.topk import best
+        >>> best(np.array([0.5, 0.9, 0.5, 0.1], np.float32), seen=np.array([1]), k=2)
+        array([0, 2])
+    """
     unseen = scores.copy()
     unseen[seen] = -np.inf
     k = min(k, len(unseen))

@@ -47,6 +47,27 @@ class Encoder(nn.Module):
     numbers, texts, lists and dictionaries of such, each with a default, so that a checkpoint can hold them.
 
     It is used by its dotted path: ``--model.encoder my_package.MyEncoder --model.encoder.num_layers 3``.
+
+    Examples:
+        >>> from torch import nn
+        >>> from lightning_lp import Encoder, Sizes
+        >>> class Factors(Encoder):
+        ...     edge_types = ()  # it reads no messages: matrix factorisation
+        ...
+        ...     def __init__(self, channels: int = 4) -> None:
+        ...         super().__init__()
+        ...         self.channels = channels
+        ...
+        ...     def build(self, sizes: Sizes) -> None:
+        ...         self.user = nn.Embedding(sizes.num_users, self.channels)
+        ...         self.movie = nn.Embedding(sizes.num_movies, self.channels)
+        ...
+        ...     def forward(self, batch):
+        ...         return {"user": self.user(batch["user"].node_id), "movie": self.movie(batch["movie"].node_id)}
+        >>> encoder = Factors()
+        >>> encoder.build(Sizes(num_users=20, num_movies=30))
+        >>> encoder.options
+        {'channels': 4}
     """
 
     edge_types: ClassVar[tuple[EdgeType, ...]] = tuple(METADATA[1])
