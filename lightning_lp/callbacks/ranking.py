@@ -7,7 +7,7 @@ from torch_geometric.data import HeteroData
 
 from lightning_lp.data.datamodule import MovieLensDataModule, data_of
 from lightning_lp.errors import UserError
-from lightning_lp.evaluation.ranking import means, rank_users, ranking_task
+from lightning_lp.evaluation.ranking import kept_task, means, rank_users
 from lightning_lp.evaluation.scoring import scorer_of
 
 
@@ -64,7 +64,7 @@ class RankingMetrics(Callback):
         score_users = scorer_of(pl_module, graph)
         if score_users is None:
             return
-        task = ranking_task(graph, data.graph.below_min_rating, self.max_users)
+        task = kept_task(graph, data.graph.below_min_rating, self.max_users)
         ranking = rank_users(task, score_users, trainer.global_rank, trainer.world_size)
         # Every process knows a part of the sums; the means are then the same in all of them.
         totals = {

@@ -11,7 +11,7 @@ from lightning_lp.data.datamodule import MovieLensDataModule, data_of
 from lightning_lp.data.rating_graph import RatingGraph, genre_names
 from lightning_lp.data.schema import NO_GENRES, RATES
 from lightning_lp.escape import markdown, visible
-from lightning_lp.evaluation.ranking import RankingTask, ScoreUsers, ranking_task, top_k
+from lightning_lp.evaluation.ranking import RankingTask, ScoreUsers, kept_task, top_k
 from lightning_lp.evaluation.scoring import EmbedsAll, scorer_of
 
 _MAX_PROJECTED = 10_000
@@ -53,7 +53,7 @@ class Samples(Callback):
 
 def sample_text(data: MovieLensDataModule, score_users: ScoreUsers, k: int = 5) -> str:
     """Histories and recommendations of three users as Markdown; held-out movies that were found are bold."""
-    task, graph = ranking_task(data.split.val, data.graph.below_min_rating), data.graph
+    task, graph = kept_task(data.split.val, data.graph.below_min_rating), data.graph
     parts = []
     for position in sample_positions(task):
         user = int(task.users[position])

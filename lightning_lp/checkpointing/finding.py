@@ -27,16 +27,20 @@ def load_checkpoint(path: Path | str) -> tuple[LinkPredictionModule, dict[str, A
     Raises:
         UserError: there is no such file, or it is damaged or not a checkpoint of ``lightning_lp``.
     """
-    path = find_checkpoint(path)
-    checkpoint = read_checkpoint(path)
+    module, settings, state = _load(find_checkpoint(path))
+    return module, {"settings": settings, **state}
+
+
+def _load(file: Path) -> tuple[LinkPredictionModule, dict[str, Any], dict[str, Any]]:
+    """The model of a checkpoint, in evaluation mode, the settings of its data module and the data that it knows."""
+    checkpoint = read_checkpoint(file)
     try:
         hparams = checkpoint["hyper_parameters"]
         module = LinkPredictionModule(**{name: hparams[name] for name in hparams if not name.startswith("_")})
         module.load_state_dict(checkpoint["state_dict"])
-        settings = checkpoint.get("datamodule_hyper_parameters", {})
-        return module.eval(), {"settings": settings, **checkpoint[DATA_STATE]}
+        return module.eval(), dict(checkpoint["datamodule_hyper_parameters"]), dict(checkpoint[DATA_STATE])
     except Exception as error:  # whatever its contents lead the model to
-        raise UserError(f"{path} is not a checkpoint of lightning_lp, or is damaged: give another") from error
+        raise UserError(f"{file} is not a checkpoint of lightning_lp, or is damaged: give another") from error
 
 
 def load_run(
@@ -51,8 +55,7 @@ def load_run(
     Raises:
         UserError: there is no such run, or its data is not, or no longer, that which it was trained on.
     """
-    module, state = load_checkpoint(path)
-    settings = read_checkpoint(find_checkpoint(path), lazily=True)["datamodule_hyper_parameters"]
+    module, settings, state = _load(find_checkpoint(path))
     known = signature(MovieLensDataModule).parameters
     settings = {name: settings[name] for name in known if name in settings} | dict(changes)
     if settings.get("root") is not None and not Path(settings["root"]).expanduser().is_dir():

@@ -37,12 +37,14 @@ def resolved(args: Sequence[str]) -> list[str]:
         if name == RESUME:
             if args[0] != "fit":
                 raise UserError(f"--resume continues a fit, and not {args[0]}: give --ckpt_path FILE")
-            checkpoint = newest_readable(Path(value) if value else newest(logs_folder(args)), _option(rest, DIRPATH))
-            config = run_of(checkpoint, read_checkpoint(checkpoint, lazily=True)) / CONFIG_FILE
+            run = Path(value) if value else newest(logs_folder(args))
+            checkpoint, content = newest_readable(run, _option(rest, DIRPATH))
+            config = run_of(checkpoint, content) / CONFIG_FILE
             given = ["--config", str(config)] if config.is_file() else []
             return [*args[:i], *given, "--ckpt_path", str(checkpoint), *rest]
         if name == "--ckpt_path" and value == "last":
-            return [*args[:i], name, str(newest_readable(newest(logs_folder(args)), _option(args, DIRPATH))), *rest]
+            checkpoint, _ = newest_readable(newest(logs_folder(args)), _option(args, DIRPATH))
+            return [*args[:i], name, str(checkpoint), *rest]
     return args
 
 
@@ -61,12 +63,17 @@ def newest(logs: Path) -> Path:
     return max(found)[1]
 
 
-def newest_readable(run: Path, dirpath: str | None = None) -> Path:
+def newest_readable(run: Path, dirpath: str | None = None) -> tuple[Path, dict[str, Any]]:
     """``last.ckpt`` of a run; if that is damaged or gone, the newest checkpoint that is not, and says so.
+
+    It is read as a whole, so that what cannot be read is found out before a training begins.
 
     Args:
         run: its folder, or that of its checkpoints.
         dirpath: where its checkpoints may be, too.
+
+    Returns:
+        The file, and what is in it.
 
     Raises:
         UserError: there is none.
@@ -74,13 +81,13 @@ def newest_readable(run: Path, dirpath: str | None = None) -> Path:
     found = checkpoints_of(run, dirpath) or list(run.glob("*.ckpt"))
     for file in sorted(found, key=lambda file: (_goes_on(file), file.stat().st_mtime), reverse=True):
         try:
-            read_checkpoint(file)
+            content = read_checkpoint(file)
         except UserError as error:
             print(f"warning: {error}", file=sys.stderr)
         else:
             if not is_last(file):
                 print(f"warning: no readable {LAST} in {file.parent}: going on from {file.name}", file=sys.stderr)
-            return file
+            return file, content
     raise UserError(f"{run} holds no readable checkpoint: train anew, with --config {run / CONFIG_FILE}")
 
 

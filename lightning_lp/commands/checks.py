@@ -63,7 +63,7 @@ def _check_strategy(strategy: Any) -> None:
         )
 
 
-def check_checkpoint(path: str | None, args: Sequence[str], command: str) -> None:
+def check_checkpoint(path: str | None, args: Sequence[str], command: str) -> dict[str, Any]:
     """Refuses a file that is no checkpoint, and options of the model that the checkpoint has fixed already.
 
     Args:
@@ -71,16 +71,19 @@ def check_checkpoint(path: str | None, args: Sequence[str], command: str) -> Non
         args: the command with its options.
         command: its name.
 
+    Returns:
+        What is in the file, tensors read only where they are used: the Trainer reads them. Nothing without a file.
+
     Raises:
         UserError: with the option or the file, and what to do.
     """
     if path is None:
         if command != "fit":
             raise UserError(f"{command} needs a trained model: give --ckpt_path FILE")
-        return
+        return {}
     if not Path(path).is_file():
         raise UserError(f"--ckpt_path {path}: no such file")
-    checkpoint = read_checkpoint(path)
+    checkpoint = read_checkpoint(path, lazily=True)
     if command == "fit" and "optimizer_states" not in checkpoint:
         raise UserError(
             f"{path} holds weights alone (--checkpoint.save_weights_only true), and no training can go on without "
@@ -93,6 +96,7 @@ def check_checkpoint(path: str | None, args: Sequence[str], command: str) -> Non
                 f"--model.{name} {value}: {path} was trained with {fixed[name]}, which cannot be changed now: "
                 "leave the option out, or train anew"
             )
+    return checkpoint
 
 
 def check_test_batches(limit: float, data: MovieLensDataModule) -> None:

@@ -30,7 +30,7 @@ from lightning_lp.callbacks.samples import Samples
 from lightning_lp.callbacks.throughput import Throughput
 from lightning_lp.checkpointing import resume, signals
 from lightning_lp.checkpointing.event_log import logs_of
-from lightning_lp.checkpointing.files import DurableCheckpointIO, read_checkpoint
+from lightning_lp.checkpointing.files import DurableCheckpointIO
 from lightning_lp.checkpointing.places import checkpoint_folder, run_of
 from lightning_lp.commands import checks, configs, quiet
 from lightning_lp.commands.making import Maker
@@ -109,11 +109,11 @@ class LinkPredictionCLI(LightningCLI):
         command = self.config["subcommand"]
         checks.check_settings(self.config[command], self._subcommand_parsers[command])
         path = self.config[command].get("ckpt_path")
-        checks.check_checkpoint(path, given, command)
+        self._checkpoint = checks.check_checkpoint(path, given, command)
         if command != "fit":  # the best model's file and the callbacks' states are of interest to a fit alone
             warnings.filterwarnings("ignore", message="Be aware that when using .ckpt_path.")
         elif path is not None:
-            run_of(Path(path), read_checkpoint(path, lazily=True))
+            run_of(Path(path), self._checkpoint)
             warnings.filterwarnings("ignore", message="Checkpoint directory .* exists")  # it is the run's own
 
     def _add_instantiators(self) -> None:
@@ -134,7 +134,7 @@ class LinkPredictionCLI(LightningCLI):
         """Makes the Trainer; a continued run goes on in its own folder."""
         config = self.config[self.subcommand]
         path = Path(config.ckpt_path) if self.subcommand == "fit" and config.ckpt_path else None
-        content = read_checkpoint(path, lazily=True) if path else {}
+        content, self._checkpoint = self._checkpoint if path else {}, {}  # it is not kept for all of the training
         if path:
             loggers, logs = self._get(self.config_init, "trainer").logger, logs_of(path, content)
             kwargs["logger"] = resume.continued_loggers(loggers, config.trainer.logger, logs, run_of(path, content))

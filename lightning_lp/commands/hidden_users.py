@@ -69,7 +69,8 @@ def write_without(tables: Tables, hidden: HiddenUsers, folder: Path) -> None:
     """Writes the tables without the ratings of the hidden users into a new folder, as two CSV files."""
     names, folder = vars(Columns()), Path(folder)
     folder.mkdir(parents=True)
-    visible = tables.ratings[~tables.ratings[USER].isin(hidden.ids)].dropna(axis="columns", how="all")
+    ratings = tables.ratings
+    visible = ratings[~ratings[USER].isin(hidden.ids)].dropna(axis="columns", how="all")
     tables.movies.rename(columns=names).to_csv(folder / MOVIES_FILE, index=False)
     visible.rename(columns=names).to_csv(folder / RATINGS_FILE, index=False)
 

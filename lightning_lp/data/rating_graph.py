@@ -61,7 +61,7 @@ def build_graph(tables: Tables, min_rating: float | None = None, use_terms: bool
     Raises:
         UserError: no link is left.
     """
-    ratings = tables.ratings
+    ratings = tables.coded
     is_link = np.ones(len(ratings), bool)
     if min_rating is not None:
         if ratings.rating.isna().all():
@@ -73,11 +73,14 @@ def build_graph(tables: Tables, min_rating: float | None = None, use_terms: bool
                 f"the highest of which is {ratings.rating.max()}: lower it"
             )
     movies = IdMap(tables.movies.movie.to_numpy())
-    users = IdMap.from_values(ratings.user.to_numpy()[is_link])
-    user, movie = users.index(ratings.user.to_numpy()), movies.index(ratings.movie.to_numpy())
+    user, movie = ratings.user.to_numpy(), ratings.movie.to_numpy().astype(np.int64)
+    has_links = np.zeros(len(tables.users), bool)
+    has_links[user[is_link]] = True
+    users = IdMap(tables.users.ids[has_links])
+    user = np.where(has_links, has_links.cumsum() - 1, -1)[user]
     genres = tables.movies.genres.tolist()
     titles = tables.movies.title.tolist()
-    vocabulary, x = multi_hot(genres)
+    vocabulary, x = multi_hot([genre_names(text) for text in genres])
 
     data = HeteroData()
     data[USER].node_id = torch.arange(len(users))
@@ -117,9 +120,13 @@ def genre_names(genres: str) -> list[str]:
     return [name for part in genres.split("|") if (name := part.strip())]
 
 
-def multi_hot(genres: list[str]) -> tuple[list[str], Tensor]:
-    """The genres of all movies, sorted, and [num_movies, num_genres] float32, 1 where a movie has a genre."""
-    names = pd.Series([genre_names(text) for text in genres], dtype=object).explode().dropna()
+def multi_hot(genres: list[list[str]]) -> tuple[list[str], Tensor]:
+    """The genres of all movies, sorted, and [num_movies, num_genres] float32, 1 where a movie has a genre.
+
+    Args:
+        genres: those of each movie, as :func:`genre_names` gives them.
+    """
+    names = pd.Series(genres, dtype=object).explode().dropna()
     vocabulary = sorted(names.unique())
     x = torch.zeros(len(genres), len(vocabulary))
     column = pd.Index(vocabulary).get_indexer(pd.Index(names))

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from lightning_lp.data.files.formats import read_columns
 from lightning_lp.data.files.layouts import DEFAULT, STANDARD, read_layout
-from lightning_lp.data.files.raw_table import RawTable
+from lightning_lp.data.files.raw_table import RawTable, smallest
 from lightning_lp.data.files.values import Floats, Ints, Mask, rating_words, read_ratings, read_times
 from lightning_lp.data.ids import IdMap, Index, id_notes, per_row, read_ids
 from lightning_lp.data.lookup import look_up
@@ -26,11 +26,12 @@ class Tables:
 
     Attributes:
         name: the folder's name.
+        users: ids of the users in the ratings' file.
         movies: columns ``movie``, ``title``, ``genres`` (``Action|Comedy``, or empty); one row per movie,
             sorted by id.
-        ratings: columns ``user``, ``movie``, ``rating`` (float64, NaN where the file has no such column)
-            and ``time`` (int64, seconds since 1970; absent if not usable); one row per user and movie,
-            sorted by both.
+        coded: columns ``user`` and ``movie`` (indices in ``users`` and rows of ``movies``, integers of a size that
+            holds them), ``rating`` (float64, NaN where the file has no such column) and ``time`` (int64, seconds since
+            1970; absent if not usable); one row per user and movie, sorted by both.
         rows_read: data rows of the ratings' file.
         dropped: reason -> rating rows left out; ``rows_read == len(ratings) + sum(dropped.values())``.
         movie_rows_read: data rows of the movies' file.
@@ -42,8 +43,9 @@ class Tables:
     """
 
     name: str
+    users: IdMap
     movies: pd.DataFrame
-    ratings: pd.DataFrame
+    coded: pd.DataFrame
     rows_read: int
     dropped: dict[str, int]
     movie_rows_read: int
@@ -52,9 +54,17 @@ class Tables:
     time_problem: str | None
     notes: list[str]
 
+    @property
+    def ratings(self) -> pd.DataFrame:
+        """``coded`` with ids in place of indices, made anew each time."""
+        columns = {str(name): column.to_numpy() for name, column in self.coded.items()}
+        columns[USER] = self.users.ids[columns[USER]]
+        columns[MOVIE] = self.movies[MOVIE].to_numpy()[columns[MOVIE]]
+        return pd.DataFrame(columns, copy=False)
+
     def without_ratings(self) -> "Tables":
-        """The same with no row of ``ratings``, which fill the memory and are not needed once the graph is built."""
-        return replace(self, ratings=self.ratings[:0].copy())
+        """The same with no row of ``coded``, which fill the memory and are not needed once the graph is built."""
+        return replace(self, coded=self.coded[:0].copy())
 
 
 @dataclass(frozen=True)
@@ -102,13 +112,13 @@ def read_tables(root: Path | str, columns: Columns = STANDARD, reading: Reading 
         remedy += " and no --data.min_rating"
     else:
         ratings_file, notes = _without_words(ratings_file)
-    ratings, dropped, time_problem = _clean_ratings(
-        ratings_file, (users, user_rows), (rated, rated_rows), IdMap(catalogue.movies[MOVIE].to_numpy()), remedy
-    )
+    row_of = IdMap(catalogue.movies[MOVIE].to_numpy()).index(rated.ids).astype(smallest(len(catalogue.movies)))
+    coded, dropped, time_problem = _clean_ratings(ratings_file, user_rows, rated_rows, row_of, remedy)
     tables = Tables(
         name=root.resolve().name,
+        users=users,
         movies=catalogue.movies,
-        ratings=ratings,
+        coded=coded,
         rows_read=ratings_file.rows,
         dropped=dropped,
         movie_rows_read=catalogue.rows_read,
@@ -160,14 +170,22 @@ def _without_words(file: RawTable) -> tuple[RawTable, list[str]]:
 
 
 def _clean_ratings(
-    file: RawTable, users: tuple[IdMap, Index], rated: tuple[IdMap, Index], movies: IdMap, remedy: str
+    file: RawTable, user: Index, rated: Index, row_of: Index, remedy: str
 ) -> tuple[pd.DataFrame, dict[str, int], str | None]:
-    """One row per user and movie, how many rows were left out for which reason, and the time's problem."""
-    user, movie = users[1], per_row(movies.index(rated[0].ids), rated[1])
+    """One row per user and movie, how many rows were left out for which reason, and the time's problem.
+
+    Args:
+        file: the ratings.
+        user: the index of each row's user, -1 where blank.
+        rated: the index of each row's movie among those that are rated, -1 where blank.
+        row_of: the row that describes each of those, -1 where none does.
+        remedy: what to do without usable ratings.
+    """
+    movie = per_row(row_of, rated)
     rating = read_ratings(file, remedy)
     kept, dropped = _drop(
         {
-            "blank_id": (user < 0) | (rated[1] < 0),
+            "blank_id": (user < 0) | (rated < 0),
             "blank_rating": np.isnan(rating) & ("rating" in file),
             "unknown_movie": movie < 0,
         }
@@ -186,7 +204,6 @@ def _clean_ratings(
     del user, movie, rating, time  # so that each is in memory once
     for name in columns:
         columns[name] = columns[name][last]
-    columns[USER], columns[MOVIE] = users[0].ids[columns[USER]], movies.ids[columns[MOVIE]]
     return pd.DataFrame(columns, copy=False), dropped, time_problem
 
 

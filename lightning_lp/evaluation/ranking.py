@@ -1,11 +1,12 @@
 """Ranking over the whole catalogue: each user's unseen movies by score, and how many held-out ones come first."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor
+from torch.utils.weak import WeakIdKeyDictionary
 from torch_geometric.data import HeteroData
 from torch_geometric.metrics import LinkPredHitRatio, LinkPredMAP, LinkPredMRR, LinkPredNDCG, LinkPredRecall
 from torch_geometric.metrics.link_pred import LinkPredMetricData
@@ -130,6 +131,24 @@ def ranking_task(
         held_out=_by_position(held_out, position),
         self_information=-(num_raters.clamp(min=1) / num_users).log2(),
     )
+
+
+_TASKS: MutableMapping[HeteroData, dict[int | None, tuple[Tensor | None, RankingTask]]] = WeakIdKeyDictionary()
+"""Of the graph that was asked for last, by ``max_users`` the pairs below the least rating and the task."""
+
+
+def kept_task(graph: HeteroData, below_min_rating: Tensor | None = None, max_users: int | None = None) -> RankingTask:
+    """As :func:`ranking_task`, built once for a graph that does not change: it is asked for after each epoch.
+
+    It is kept for as long as the graph lives, or until the task of another one is wanted: it holds the history, which
+    is large.
+    """
+    if graph not in _TASKS:
+        _TASKS.clear()
+    tasks = _TASKS.setdefault(graph, {})
+    if max_users not in tasks or tasks[max_users][0] is not below_min_rating:
+        tasks[max_users] = below_min_rating, ranking_task(graph, below_min_rating, max_users)
+    return tasks[max_users][1]
 
 
 def top_k(scores: Tensor, seen: Tensor, k: int) -> Tensor:

@@ -61,7 +61,8 @@ class Recommender:
     def __init__(self, module: LinkPredictionModule, state: dict[str, Any]) -> None:
         self.users, self.movies = IdMap.from_state(state["users"]), IdMap.from_state(state["movies"])
         self.titles: list[str] = state["titles"]
-        self.genres = [tuple(name for name in genre_names(text) if name != NO_GENRES) for text in state["genres"]]
+        genres = [genre_names(text) for text in state["genres"]]
+        self.genres = [tuple(name for name in names if name != NO_GENRES) for names in genres]
         settings = state.get("settings", {})
         options = {each.name: f"{each.name}_column" for each in fields(Columns)}
         self.columns = Columns(**{name: settings[option] for name, option in options.items() if option in settings})
@@ -69,7 +70,7 @@ class Recommender:
         counts = np.bincount(seen[0], minlength=len(self.users))
         self.seen_offsets = np.append(0, np.cumsum(counts))
         self.seen_movies = seen[1, np.lexsort(seen[::-1])].astype(np.int64)
-        self._encoder, self._graph = module.eval().encoder, self._known_graph(state)
+        self._encoder, self._graph = module.eval().encoder, self._known_graph(state, genres)
         self.user_embeddings, self.movie_embeddings = (z.cpu().numpy() for z in self._encoder.embed_all(self._graph))
         if not (np.isfinite(self.user_embeddings).all() and np.isfinite(self.movie_embeddings).all()):
             raise UserError("the model's vectors are not finite numbers: its training diverged, train it again")
@@ -192,11 +193,11 @@ class Recommender:
         index = _known(self.movies, movies, "movie")
         return [(str(self.movies.ids[i]), self.titles[i], ", ".join(self.genres[i])) for i in index]
 
-    def _known_graph(self, state: dict[str, Any]) -> HeteroData:
+    def _known_graph(self, state: dict[str, Any], genres: list[list[str]]) -> HeteroData:
         num_users, num_movies, links = len(self.users), len(self.movies), state["links"].long()
         data = HeteroData()
         data[USER].node_id, data[MOVIE].node_id = torch.arange(num_users), torch.arange(num_movies)
-        data[MOVIE].x = multi_hot(state["genres"])[1]
+        data[MOVIE].x = multi_hot(genres)[1]
         has_terms = bool(state.get("terms"))
         data[MOVIE].terms = title_terms(self.titles if has_terms else [""] * num_movies)[1]
         data[RATES].edge_index, data[REV_RATES].edge_index = links, links.flip(0)

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lightning_lp.data.rating_graph import build_graph, genre_names
+from lightning_lp.data.rating_graph import build_graph, genre_names, multi_hot
 from lightning_lp.data.schema import MOVIE, RATES, REV_RATES, USER
 from lightning_lp.data.sources.synthetic import write_movielens
 from lightning_lp.data.tables import read_tables
@@ -88,6 +88,17 @@ def test_text_ids(root):
     assert graph.data[RATES].num_edges == 600
     assert all(isinstance(value, str) for value in graph.users.ids)
     assert np.array_equal(graph.movies.ids, sorted(graph.movies.ids))
+
+
+def test_genres_are_columns_as_pandas_makes_them():
+    texts = ["Drama|War", "", "Zoo|action|Ähre", "War|Drama|War", "Drama"]
+    expected = pd.Series(texts).str.get_dummies("|")
+    expected = expected.drop(columns="", errors="ignore")  # pandas makes one of blanks
+    names, x = multi_hot([genre_names(text) for text in texts])
+    assert (names, x.tolist()) == (list(expected), expected.to_numpy().tolist())
+    for blank in ([], [""]):
+        names, x = multi_hot([genre_names(text) for text in blank])
+        assert (names, tuple(x.shape)) == ([], (len(blank), 0))
 
 
 def test_genre_names():

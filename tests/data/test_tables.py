@@ -53,11 +53,19 @@ def test_plain(read, tmp_path):
     assert (tables.movies_added, tables.notes) == (0, [])
 
 
+def test_ratings_are_coded_by_the_places_of_their_ids(read):
+    tables = read()
+    assert tables.users.ids.tolist() == [5, 7]
+    assert rows(tables.coded) == [[0, 0, 3.0, 10], [1, 0, 0.0, 20], [1, 1, 4.5, 30]]
+    assert [tables.coded[name].dtype.itemsize for name in ("user", "movie")] == [1, 1]
+
+
 def test_without_ratings_the_rest_stays(read):
     tables = read()
     rest = tables.without_ratings()
     assert (list(rest.ratings), len(rest.ratings)) == (list(tables.ratings), 0)
-    assert not np.size(rest.ratings.user.to_numpy().base)  # not a part of the whole, which would stay in memory
+    columns = [rest.coded[name].to_numpy() for name in rest.coded]
+    assert not any(np.size(column.base) for column in columns)  # no parts of the whole, which would stay in memory
     assert (rest.rows_read, rest.dropped, rest.movies is tables.movies) == (3, {}, True)
 
 

@@ -1,3 +1,5 @@
+import gc
+import weakref
 from pathlib import Path
 
 import pytest
@@ -8,7 +10,8 @@ from lightning_lp.callbacks.ranking import RankingMetrics
 from lightning_lp.data.datamodule import MovieLensDataModule
 from lightning_lp.data.sources.synthetic import write_movielens
 from lightning_lp.errors import UserError
-from lightning_lp.evaluation.ranking import KS, dot_products, rank_users, ranking_task
+from lightning_lp.evaluation import ranking
+from lightning_lp.evaluation.ranking import KS, dot_products, kept_task, rank_users, ranking_task
 from tests.journeys import fit, results, run_folders
 
 NAMES = {f"{name}@{k}" for name in ("recall", "ndcg", "hit_rate", "mrr", "map", "coverage", "novelty") for k in KS}
@@ -35,6 +38,39 @@ def test_a_fit_logs_and_monitors_ranking(root):
     (tested,) = cli.trainer.test(model, datamodule=data, ckpt_path="best", verbose=False)
     assert {f"test/{name}" for name in NAMES} <= tested.keys()
     assert results(run_folders()[0])["test"]["recall@20"] == pytest.approx(tested["test/recall@20"])
+
+
+def test_a_fit_builds_the_task_of_a_part_once(root, monkeypatch):
+    """The metrics and the recommendations shown share it, and so do all epochs."""
+    built = []
+
+    def spy(graph, below_min_rating=None, max_users=None):
+        built.append(max_users)
+        return ranking_task(graph, below_min_rating, max_users)
+
+    monkeypatch.setattr(ranking, "ranking_task", spy)
+    fit(root)
+    assert built == [None]
+    built.clear()
+    fit(root, "--ranking.max_users=7")
+    assert sorted(built, key=str) == [7, None], "one for each setting"
+
+
+def test_a_kept_task_is_that_of_its_graph_and_what_is_seen(root):
+    data = MovieLensDataModule(str(root), min_rating=4.0)
+    data.setup()
+    below, val = data.graph.below_min_rating, data.split.val
+    for graph, seen in ((val, below), (val, None), (data.split.test, below), (val, below)):
+        task = kept_task(graph, seen)
+        assert kept_task(graph, seen) is task
+        expected = ranking_task(graph, seen)
+        for name in ("users", "seen", "held_out", "self_information"):
+            assert torch.equal(getattr(task, name), getattr(expected, name))
+    assert [graph is val for graph in ranking._TASKS] == [True], "one is kept"
+    whole = weakref.ref(task)
+    del data, val, graph, task
+    gc.collect()
+    assert whole() is None
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
@@ -14,6 +15,16 @@ def test_interval_is_that_of_the_normal_approximation():
     assert (low, high) == pytest.approx((values.mean() - margin, values.mean() + margin), abs=3e-3)
     assert bootstrap_interval(values, seed=0) == (low, high)
     assert bootstrap_interval(np.ones(5), seed=0) == (1.0, 1.0)
+
+
+@pytest.mark.parametrize("num_users", [2, 37, 610])
+def test_interval_is_that_of_scipy(num_users):
+    """Of equal draws; the last digit may differ, for a percentile is not a share. SciPy takes no single user."""
+    values = np.random.default_rng(num_users).beta(0.5, 2, num_users)
+    options = {"n_resamples": 2000, "method": "percentile", "rng": np.random.default_rng(5)}
+    expected = scipy.stats.bootstrap((values,), np.mean, **options).confidence_interval
+    assert bootstrap_interval(values, seed=5) == pytest.approx(tuple(expected), rel=1e-12)
+    assert bootstrap_interval(values[:1], seed=5) == (values[0], values[0])
 
 
 def test_paired_tests_tell_a_difference_from_chance():
