@@ -28,7 +28,7 @@ class NeighbourRecommender:
     def recommend(self, user: int | str, k: int = 10) -> list[int | str]:
         """The ids of the ``k`` best movies that a user has not rated."""
         row = self.recommender.users.index([user])[0]
-        seen = self.recommender.seen_movies[slice(*self.recommender.seen_offsets[row : row + 2])]
+        seen = self.recommender.seen_movies[slice(*self.recommender.seen_indptr[row : row + 2])]
         query = np.append(self.recommender.user_embeddings[row].astype(np.float64), 0.0)
         num_found = min(k + len(seen), len(self.recommender.movies))
         found = self.index.kneighbors(query[None], num_found, return_distance=False)[0]

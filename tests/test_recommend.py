@@ -123,6 +123,11 @@ def test_the_unknown_one_of_several_ids_is_named(recommender):
         recommender.recommend_new([recommender.movies.ids[0], recommender.movies.ids[1], "nope"])
 
 
+def test_the_old_name_of_an_attribute_is_known_for_one_release(recommender):
+    with pytest.warns(DeprecationWarning, match=r"Recommender\.seen_offsets is seen_indptr now"):
+        assert recommender.seen_offsets is recommender.seen_indptr
+
+
 def test_a_user_who_rated_all_but_three_gets_three(recommender):
     assert sorted(ids(recommender.recommend(KEEN))) == sorted(ODD)
 

@@ -33,7 +33,7 @@ def test_graph(data):
     assert (data.num_users, data.num_movies, graph[RATES].num_edges) == (610, 9742, 100836)
     assert graph[REV_RATES].num_edges == 100836
     assert graph[MOVIE].x.shape == (9742, 20)
-    assert "(no genres listed)" in data.graph.vocabulary
+    assert "(no genres listed)" in data.graph.genre_vocabulary
     assert data.tables.rows_read == 100836
     assert data.tables.dropped == {}
 
@@ -42,7 +42,7 @@ def test_features_belong_to_their_movie(data, sized):
     movies = pd.read_csv(sized / "movies.csv")
     index = data.graph.movies.index_of_text(movies.movieId.astype(str).tolist())
     assert [data.graph.titles[i] for i in index] == movies.title.str.strip().tolist()
-    genres = movies.genres.str.get_dummies("|")[data.graph.vocabulary]
+    genres = movies.genres.str.get_dummies("|")[data.graph.genre_vocabulary]
     assert (data.graph.data[MOVIE].x[index] == torch.from_numpy(genres.to_numpy(copy=True))).all()
 
 
@@ -50,7 +50,7 @@ def test_movies_of_movielens(movielens):
     graph = build_graph(read_tables(movielens))
     toy_story = graph.movies.index_of_text(["1"])[0]
     assert graph.titles[toy_story] == "Toy Story (1995)"
-    genres = {graph.vocabulary[i] for i in graph.data[MOVIE].x[toy_story].nonzero().flatten()}
+    genres = {graph.genre_vocabulary[i] for i in graph.data[MOVIE].x[toy_story].nonzero().flatten()}
     assert genres == {"Adventure", "Animation", "Children", "Comedy", "Fantasy"}
     assert 9742 - graph.data[RATES].edge_index[1].unique().numel() == 18
 

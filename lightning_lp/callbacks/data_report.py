@@ -79,7 +79,7 @@ def data_summary(data: MovieLensDataModule) -> str:
     graph, tables = data.graph, data.tables
     lines = [
         f"{data.dataset_name}: {len(graph.users):,} users, {len(graph.movies):,} movies, "
-        f"{graph.data[RATES].num_edges:,} links, {len(graph.vocabulary)} genre columns ({data.root})"
+        f"{graph.data[RATES].num_edges:,} links, {len(graph.genre_vocabulary)} genre columns ({data.root})"
     ]
     for rows, read, dropped in (
         ("rating rows", tables.rows_read, tables.dropped | data.below_min_rating),

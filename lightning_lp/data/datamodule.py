@@ -227,13 +227,13 @@ class MovieLensDataModule(pl.LightningDataModule):
     def num_features(self) -> int:
         """Width of the movies' features; sets the data up."""
         self.setup()
-        return len(self.graph.vocabulary)
+        return len(self.graph.genre_vocabulary)
 
     @property
     def num_terms(self) -> int:
         """Number of terms of titles; sets the data up."""
         self.setup()
-        return len(self.graph.terms)
+        return len(self.graph.title_vocabulary)
 
     @property
     def max_terms(self) -> int:

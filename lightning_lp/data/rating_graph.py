@@ -15,6 +15,7 @@ from lightning_lp.data.schema import MOVIE, RATES, REV_RATES, USER
 from lightning_lp.data.tables import Tables
 from lightning_lp.data.titles import title_terms
 from lightning_lp.errors import UserError
+from lightning_lp.renamed import Renamed
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,8 @@ class RatingGraph:
         movies: ids of the movies, in node order: the same order as ``titles``, ``genres`` and ``x``.
         titles: title of each movie.
         genres: genres of each movie, separated by ``|``.
-        vocabulary: the genre of each column of ``x``, sorted.
-        terms: the terms of titles, sorted; the first has number 1.
+        genre_vocabulary: the genre of each column of ``x``, sorted.
+        title_vocabulary: the terms of titles, sorted; the first has number 1.
         below_min_rating: [2, num_pairs] int64 (user, movie) pairs that were rated too low to be a link. They are
             seen all the same: never recommended.
         fingerprint: hash of ids, links and genres.
@@ -44,10 +45,13 @@ class RatingGraph:
     movies: IdMap
     titles: list[str]
     genres: list[str]
-    vocabulary: list[str]
-    terms: list[str]
+    genre_vocabulary: list[str]
+    title_vocabulary: list[str]
     below_min_rating: Tensor
     fingerprint: str
+
+    vocabulary = Renamed("genre_vocabulary")
+    terms = Renamed("title_vocabulary")
 
 
 def build_graph(tables: Tables, min_rating: float | None = None, use_terms: bool = True) -> RatingGraph:
@@ -80,13 +84,13 @@ def build_graph(tables: Tables, min_rating: float | None = None, use_terms: bool
     user = np.where(has_links, has_links.cumsum() - 1, -1)[user]
     genres = tables.movies.genres.tolist()
     titles = tables.movies.title.tolist()
-    vocabulary, x = multi_hot([genre_names(text) for text in genres])
+    genre_vocabulary, x = multi_hot([genre_names(text) for text in genres])
 
     data = HeteroData()
     data[USER].node_id = torch.arange(len(users))
     data[MOVIE].node_id = torch.arange(len(movies))
     data[MOVIE].x = x
-    terms, data[MOVIE].terms = title_terms(titles if use_terms else [""] * len(titles))
+    title_vocabulary, data[MOVIE].terms = title_terms(titles if use_terms else [""] * len(titles))
     add_links(data, user[is_link], movie[is_link])
     if not ratings.rating.isna().all():
         data[RATES].rating = torch.from_numpy(ratings.rating.to_numpy()[is_link].astype(np.float32))
@@ -102,8 +106,8 @@ def build_graph(tables: Tables, min_rating: float | None = None, use_terms: bool
         movies=movies,
         titles=titles,
         genres=genres,
-        vocabulary=vocabulary,
-        terms=terms,
+        genre_vocabulary=genre_vocabulary,
+        title_vocabulary=title_vocabulary,
         below_min_rating=torch.from_numpy(np.stack([user[is_below], movie[is_below]])),
         fingerprint=_fingerprint(users, movies, data, genres),
     )

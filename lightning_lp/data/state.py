@@ -27,8 +27,8 @@ def graph_state(graph: RatingGraph, split: LinkSplit) -> dict[str, Any]:
         "movies": graph.movies.state(),
         "titles": graph.titles,
         "genres": graph.genres,
-        "vocabulary": graph.vocabulary,
-        "terms": graph.terms,
+        "vocabulary": graph.genre_vocabulary,
+        "terms": graph.title_vocabulary,
         "links": graph.data[RATES].edge_index.int(),
         "below_min_rating": graph.below_min_rating.int(),
         "dataset_fingerprint": graph.fingerprint,
@@ -63,10 +63,10 @@ def _difference(state: dict[str, Any], graph: RatingGraph) -> str:
     ]
     if any(ids):
         return ", ".join(filter(None, ids))
-    movies, terms = graph.movies.ids, state.get("terms", graph.terms)
+    movies, terms = graph.movies.ids, state.get("terms", graph.title_vocabulary)
     found = (
-        _changes("genres", state["vocabulary"], graph.vocabulary)
-        or _changes("words of titles", terms, graph.terms)
+        _changes("genres", state["vocabulary"], graph.genre_vocabulary)
+        or _changes("words of titles", terms, graph.title_vocabulary)
         or _changes("genres of movies", _told(movies, state["genres"]), _told(movies, graph.genres))
     )
     if not found and terms:

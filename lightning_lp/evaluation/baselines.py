@@ -215,8 +215,9 @@ def link_matrix(links: Tensor, num_users: int, num_movies: int) -> csr_matrix:
 def feature_matrix(graph: RatingGraph) -> csr_matrix:
     """The movies' genres, then the terms of their titles, as rows [num_features, num_movies]: float32, 1 at each."""
     movies = graph.data[MOVIE]
-    num_features = len(graph.vocabulary) + len(graph.terms)
-    return link_matrix(feature_rows(movies.x, movies.terms, len(graph.terms)), num_features, len(graph.movies))
+    num_terms = len(graph.title_vocabulary)
+    num_features = len(graph.genre_vocabulary) + num_terms
+    return link_matrix(feature_rows(movies.x, movies.terms, num_terms), num_features, len(graph.movies))
 
 
 def _float32(scores: NDArray[Any]) -> Tensor:

@@ -13,7 +13,7 @@ from lightning_lp.data.datamodule import MovieLensDataModule
 from lightning_lp.data.schema import RATES
 from lightning_lp.evaluation.baselines import Baseline, Candidate, feature_matrix, link_matrix
 from lightning_lp.evaluation.breakdown import recall_curve
-from lightning_lp.evaluation.ranking import Ranking, ScoreUsers, dot_products, rank_users, ranking_task
+from lightning_lp.evaluation.ranking import Ranking, ScoreUsers, dot_products, kept_task, rank_users
 from lightning_lp.evaluation.scoring import score_labels
 from lightning_lp.evaluation.significance import PairedTest, auroc, bootstrap_interval, paired_tests
 from lightning_lp.model.module import LinkPredictionModule
@@ -84,7 +84,7 @@ class Comparison:
         self._history = link_matrix(self._graph[RATES].edge_index, *shape)
         self._features = feature_matrix(data.graph)
         self._below = below
-        self._task = ranking_task(self._graph, below)
+        self._task = kept_task(self._graph, below)
         self._rankings: dict[str, Ranking] = {}
 
     def add_model(self, module: LinkPredictionModule, fit_s: float | None = None) -> Entry:
@@ -111,7 +111,7 @@ class Comparison:
             self.entries.append(Entry(name, skipped=f"needs {gib[0]} of memory, {gib[1]} may be used"))
             return self.entries[-1]
         chosen, best, tried = candidate.baseline, -1.0, []
-        val_task = ranking_task(self._split.part("val"), self._below) if search else self._task
+        val_task = kept_task(self._split.part("val"), self._below) if search else self._task
         for change in candidate.grid if search else ({},):
             baseline = replace(candidate.baseline, **change)  # type: ignore[type-var]
             start = time.perf_counter()

@@ -4,7 +4,7 @@ import warnings
 
 import torch
 from torch import Tensor
-from torch_geometric.index import index2ptr
+from torch_geometric.index import index2ptr, ptr2index
 
 
 def adjacency(edge_index: Tensor, num_receivers: int, num_senders: int, value: Tensor | None = None) -> Tensor:
@@ -29,8 +29,6 @@ def adjacency(edge_index: Tensor, num_receivers: int, num_senders: int, value: T
         return torch.sparse_csr_tensor(first, sender, value, (num_receivers, num_senders))
 
 
-def pairs(matrix: Tensor) -> tuple[Tensor, Tensor]:
+def endpoints(matrix: Tensor) -> tuple[Tensor, Tensor]:
     """Senders and receivers, [num_edges] each, of such a matrix; receivers ascend."""
-    first = matrix.crow_indices()
-    receiver = torch.repeat_interleave(torch.arange(len(first) - 1, device=first.device), first.diff())
-    return matrix.col_indices(), receiver
+    return matrix.col_indices(), ptr2index(matrix.crow_indices())

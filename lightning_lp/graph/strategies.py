@@ -12,7 +12,7 @@ from lightning_lp.errors import UserError
 
 Strategy = Literal["random", "temporal", "leave_last_out"]
 Index = NDArray[np.integer[Any]]
-Part = NDArray[np.uint8]
+Assignment = NDArray[np.uint8]
 """For each link, in the graph's own order, which part it belongs to."""
 
 TRAIN, VAL, TEST = np.arange(3, dtype=np.uint8)
@@ -48,7 +48,9 @@ class Times:
         return self.time
 
 
-def partition(times: Times, strategy: Strategy, num_val: float, num_test: float, rng: np.random.Generator) -> Part:
+def partition(
+    times: Times, strategy: Strategy, num_val: float, num_test: float, rng: np.random.Generator
+) -> Assignment:
     """Divides links.
 
     Args:
@@ -79,16 +81,16 @@ def permutation(num: int, rng: np.random.Generator) -> Index:
     return rng.permutation(np.arange(num, dtype=np.min_scalar_type(num)))
 
 
-def _random(times: Times, num_val: float, num_test: float, rng: np.random.Generator) -> Part:
+def _random(times: Times, num_val: float, num_test: float, rng: np.random.Generator) -> Assignment:
     return _cut(permutation(times.links.size(1), rng), num_val, num_test)
 
 
-def _temporal(times: Times, num_val: float, num_test: float, rng: np.random.Generator) -> Part:
+def _temporal(times: Times, num_val: float, num_test: float, rng: np.random.Generator) -> Assignment:
     # Ties in time are cut at random: in the order of the edges, the last sources would be held out.
     return _cut(np.lexsort([permutation(times.links.size(1), rng), times.needed()]), num_val, num_test)
 
 
-def _leave_last_out(times: Times, num_val: float, num_test: float, rng: np.random.Generator) -> Part:
+def _leave_last_out(times: Times, num_val: float, num_test: float, rng: np.random.Generator) -> Assignment:
     if times.is_undirected:
         raise UserError("`strategy` leave_last_out: another wanted, as undirected links have no source")
     held_out = [part for part, share in ((TEST, num_test), (VAL, num_val)) if share > 0]
@@ -104,7 +106,7 @@ def _leave_last_out(times: Times, num_val: float, num_test: float, rng: np.rando
     return part
 
 
-_STRATEGIES: dict[str, Callable[[Times, float, float, np.random.Generator], Part]] = {
+_STRATEGIES: dict[str, Callable[[Times, float, float, np.random.Generator], Assignment]] = {
     "random": _random,
     "temporal": _temporal,
     "leave_last_out": _leave_last_out,
@@ -112,7 +114,7 @@ _STRATEGIES: dict[str, Callable[[Times, float, float, np.random.Generator], Part
 assert tuple(_STRATEGIES) == get_args(Strategy)
 
 
-def _cut(order: Index, num_val: float, num_test: float) -> Part:
+def _cut(order: Index, num_val: float, num_test: float) -> Assignment:
     """The first of ``order`` for training, the last for test."""
     held_out = [int(num_val * len(order)), int(num_test * len(order))]
     first_val = len(order) - sum(held_out)

@@ -65,7 +65,7 @@ def write_export(recommender: Recommender, out: Path) -> None:
             _write_tables(recommender, folder)
             shutil.copyfile(topk.__file__, folder / "topk.py")
             sizes = {"users": len(recommender.users), "movies": len(recommender.movies)}
-            least_seen = int(np.diff(recommender.seen_offsets).argmin())  # so that the example has an answer
+            least_seen = int(np.diff(recommender.seen_indptr).argmin())  # so that the example has an answer
             text = _README.format(**sizes, example=recommender.users.ids.tolist()[least_seen])
             (folder / "README.md").write_text(text, encoding="utf-8")
             install(folder, out)
@@ -80,7 +80,7 @@ def _write_arrays(recommender: Recommender, folder: Path) -> None:
         "user_embeddings": recommender.user_embeddings,
         "movie_ids": _plain(recommender.movies.ids),
         "movie_embeddings": recommender.movie_embeddings,
-        "seen_offsets": recommender.seen_offsets,
+        "seen_offsets": recommender.seen_indptr,
         "seen_movies": recommender.seen_movies,
     }
     for name, array in arrays.items():
@@ -92,7 +92,7 @@ def _write_arrays(recommender: Recommender, folder: Path) -> None:
 def _write_tables(recommender: Recommender, folder: Path) -> None:
     """The same for programs that read Parquet."""
     users, movies = _plain(recommender.users.ids), _plain(recommender.movies.ids)
-    user = np.repeat(np.arange(len(users)), np.diff(recommender.seen_offsets))
+    user = np.repeat(np.arange(len(users)), np.diff(recommender.seen_indptr))
     tables = {
         "users": {"userId": users, "embedding": _vectors(recommender.user_embeddings)},
         "movies": {

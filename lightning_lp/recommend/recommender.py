@@ -21,6 +21,7 @@ from lightning_lp.data.titles import title_terms
 from lightning_lp.errors import UserError
 from lightning_lp.model.module import LinkPredictionModule
 from lightning_lp.recommend.topk import Recommendation, best, dot_products, probability
+from lightning_lp.renamed import Renamed
 
 
 class Recommender:
@@ -37,8 +38,8 @@ class Recommender:
         users: ids of the users, in the order of ``user_embeddings`` [num_users, d] float32.
         movies: ids of the movies, in the order of ``movie_embeddings`` [num_movies, d] float32, ``titles`` and
             ``genres``.
-        seen_offsets: [num_users + 1] int64; user ``u`` has rated
-            ``seen_movies[seen_offsets[u]:seen_offsets[u + 1]]``, too low to be a link or not.
+        seen_indptr: [num_users + 1] int64; user ``u`` has rated
+            ``seen_movies[seen_indptr[u]:seen_indptr[u + 1]]``, too low to be a link or not: the rows of a CSR matrix.
         columns: the names of the columns in the files that the model was trained on.
 
     Raises:
@@ -58,6 +59,8 @@ class Recommender:
         (3, set())
     """
 
+    seen_offsets = Renamed("seen_indptr")
+
     def __init__(self, module: LinkPredictionModule, state: dict[str, Any]) -> None:
         self.users, self.movies = IdMap.from_state(state["users"]), IdMap.from_state(state["movies"])
         self.titles: list[str] = state["titles"]
@@ -68,7 +71,7 @@ class Recommender:
         self.columns = Columns(**{name: settings[option] for name, option in options.items() if option in settings})
         seen = torch.cat([state["links"], state["below_min_rating"]], dim=1).numpy()
         counts = np.bincount(seen[0], minlength=len(self.users))
-        self.seen_offsets = np.append(0, np.cumsum(counts))
+        self.seen_indptr = np.append(0, np.cumsum(counts))
         self.seen_movies = seen[1, np.lexsort(seen[::-1])].astype(np.int64)
         self._encoder, self._graph = module.eval().encoder, self._known_graph(state, genres)
         self.user_embeddings, self.movie_embeddings = (z.cpu().numpy() for z in self._encoder.embed_all(self._graph))
@@ -206,7 +209,7 @@ class Recommender:
         return data
 
     def _seen(self, user: int) -> NDArray[np.int64]:
-        seen: NDArray[np.int64] = self.seen_movies[self.seen_offsets[user] : self.seen_offsets[user + 1]]
+        seen: NDArray[np.int64] = self.seen_movies[self.seen_indptr[user] : self.seen_indptr[user + 1]]
         return seen
 
     def _listed(

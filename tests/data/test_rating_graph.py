@@ -32,9 +32,9 @@ def test_nodes_links_and_features_follow_the_files(root):
     by_id = movies.set_index("movieId")
     for index, movie_id in enumerate(graph.movies.ids):
         assert graph.titles[index] == by_id.title[movie_id]
-        has = {graph.vocabulary[column] for column in graph.data[MOVIE].x[index].nonzero().flatten()}
+        has = {graph.genre_vocabulary[column] for column in graph.data[MOVIE].x[index].nonzero().flatten()}
         assert has == set(by_id.genres[movie_id].split("|"))
-    assert graph.vocabulary == sorted(graph.vocabulary)
+    assert graph.genre_vocabulary == sorted(graph.genre_vocabulary)
 
 
 @pytest.mark.parametrize("file", ["movies.csv", "ratings.csv"])
@@ -75,7 +75,7 @@ def test_movies_without_genres(root):
     pd.read_csv(root / "movies.csv").drop(columns="genres").to_csv(root / "movies.csv", index=False)
     graph = build_graph(read_tables(root))
     assert graph.data[MOVIE].x.shape == (50, 0)
-    assert graph.vocabulary == []
+    assert graph.genre_vocabulary == []
 
 
 def test_text_ids(root):
@@ -88,6 +88,13 @@ def test_text_ids(root):
     assert graph.data[RATES].num_edges == 600
     assert all(isinstance(value, str) for value in graph.users.ids)
     assert np.array_equal(graph.movies.ids, sorted(graph.movies.ids))
+
+
+@pytest.mark.parametrize(("old", "new"), [("vocabulary", "genre_vocabulary"), ("terms", "title_vocabulary")])
+def test_old_names_are_known_for_one_release(root, old, new):
+    graph = build_graph(read_tables(root))
+    with pytest.warns(DeprecationWarning, match=f"RatingGraph.{old} is {new} now"):
+        assert getattr(graph, old) is getattr(graph, new)
 
 
 def test_genres_are_columns_as_pandas_makes_them():

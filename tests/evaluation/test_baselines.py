@@ -81,7 +81,7 @@ def test_features_are_genres_and_then_terms(tmp_path):
     (tmp_path / "ratings.csv").write_text("userId,movieId\n7,1\n7,2\n7,3\n")
     tables = read_tables(tmp_path, Columns())
     graph = build_graph(tables)
-    assert (graph.vocabulary, graph.terms) == (["A", "C"], ["1995-1999", "story", "toy"])
+    assert (graph.genre_vocabulary, graph.title_vocabulary) == (["A", "C"], ["1995-1999", "story", "toy"])
     expected = [[1, 0, 0], [1, 1, 0], *[[1, 1, 0]] * 3]
     assert feature_matrix(graph).toarray().tolist() == expected
     assert feature_matrix(build_graph(tables, use_terms=False)).toarray().tolist() == expected[:2]

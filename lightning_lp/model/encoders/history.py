@@ -10,7 +10,7 @@ from torch_geometric.nn import SAGEConv
 from torch_geometric.typing import NodeType
 
 from lightning_lp.data.schema import MOVIE, RATES, REV_RATES, USER
-from lightning_lp.graph.messages import adjacency, pairs
+from lightning_lp.graph.messages import adjacency, endpoints
 from lightning_lp.model.encoders.base import Encoder, Sizes, check_option
 from lightning_lp.model.encoders.spectral import feature_rows, scored, spectral_embeddings
 from lightning_lp.model.scores import log_normalizer
@@ -115,7 +115,7 @@ class HistoryEncoder(Encoder):
         share = h_user.new_full((len(h_user), 1), 1 / self.temperature)
         parts = [h_user / self.temperature, linear * (self.spectral_weight / self.temperature), share]
         z_user = torch.cat(parts, dim=1)
-        sender, user = pairs(messages)
+        sender, user = endpoints(messages)
         prior = prior - log_normalizer(z_user, table, user, movie[sender])
         return _with_prior(z_user, prior, table.index_select(0, movie))
 
