@@ -164,7 +164,7 @@ def check_config(path: str, flags: Iterable[str], linked: Mapping[str, str]) -> 
         problem = " ".join(str(getattr(error, "problem", None) or error).split())
         raise UserError(f"{path}{line}: this is not YAML that can be used: {problem}") from None
     names = [flag.removeprefix("--") for flag in flags if not flag.endswith(".help")]
-    note_moved(moved_settings(settings), f"{path}: ")
+    note_moved(moved_settings(settings), path)
     for name in _leaves(path, spelled_settings(settings), names):
         if name in linked:
             raise UserError(f"{path}: {name} follows from {linked[name]}: leave it out and set that")

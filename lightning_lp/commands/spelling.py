@@ -6,14 +6,17 @@ import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
+from lightning_lp.checkpointing.resume import CONFIG_FILE
 from lightning_lp.data.settings import GROUPS, OLD_NAMES, grouped
 from lightning_lp.model.encoders.registry import DEFAULT, ENCODERS, encoder_class, make_encoder, spec_of
 from lightning_lp.model.module import OLD_OPTIONS, with_old_options
 
 ENCODER = "--model.encoder"
 _OLD = OLD_OPTIONS - {"num_layers"}  # which followed from the hops that were sampled
+_SHOWN = 3
 _OLD_FLAG = re.compile(rf"--model\.({'|'.join(sorted(_OLD))})(=.*)?", re.DOTALL)
 
 
@@ -66,11 +69,19 @@ def moved_settings(settings: Any) -> dict[str, str]:
     }
 
 
-def note_moved(moved: Mapping[str, str], place: str = "") -> None:
-    """Says which settings are in a group now; of several processes one is enough."""
-    if moved and os.environ.get("LOCAL_RANK", "0") == "0":
-        told = ", ".join(f"{old} is now {new}" for old, new in moved.items())
-        print(f"note: {place}{told}; the old names go with the next version", file=sys.stderr)
+def note_moved(moved: Mapping[str, str], path: str = "") -> None:
+    """Says which options, or settings in a file, are in a group now; of several processes one is enough.
+
+    Nobody wrote the ``config.yaml`` of an older run: of that it says nothing.
+    """
+    if moved and Path(path).name != CONFIG_FILE and os.environ.get("LOCAL_RANK", "0") == "0":
+        told = [f"{old} is now {new}" for old, new in moved.items()]
+        if path and len(told) > _SHOWN:
+            told[_SHOWN:] = [f"and {len(told) - _SHOWN} more (lightning-lp fit --help shows all)"]
+        print(
+            f"note: {f'{path}: ' if path else ''}{', '.join(told)}; the old names go with the next version",
+            file=sys.stderr,
+        )
 
 
 def spelled_settings(settings: Any) -> Any:

@@ -65,8 +65,15 @@ def test_a_yaml_file(capsys):
     assert data["batch_size"] == 9
     err = capsys.readouterr().err
     assert err.count("note: ") == 1
-    assert "note: old.yaml: " in err
-    assert "data.split is now data.split.strategy" in err
+    assert "note: old.yaml: data." in err
+    assert f", and {len(VALUES) - 3} more (lightning-lp fit --help" in err
+    Path("old.yaml").write_text("data: {split: temporal, num_val: 0.2}")
+    assert settings_of(["--config=old.yaml"])["data"]["split"]["num_val"] == 0.2
+    err = capsys.readouterr().err
+    assert "old.yaml: data.split is now data.split.strategy, data.num_val is now data.split.num_val; the old" in err
+    Path("old.yaml").rename("config.yaml")
+    assert settings_of(["--config=config.yaml"])["data"]["split"]["strategy"] == "temporal"
+    assert capsys.readouterr().err == ""
 
 
 def test_the_later_wins():
