@@ -353,7 +353,7 @@ def mistakes() -> Iterator[tuple[list[str], str]]:
     yield ["--metric=ndcg"], "argument --metric: invalid choice: 'ndcg' (choose from 'loss', 'auroc'"
     yield ["--data.root=nowhere"], "nowhere"
     yield ["--data.split.num_val=0"], "--data.split.num_val 0: a search needs validation"
-    yield ["--data.split_seed=1"], "--data.split.seed has no place in a search"
+    yield ["--data.split_seed=1"], "--data.split_seed has no place in a search"
     yield ["--study=folder"], "--study folder is a folder"
     yield ["--study=text.txt"], "--study text.txt is no study, or is damaged"
     yield ["--study=text.txt/study.db"], "text.txt"

@@ -83,6 +83,9 @@ def test_the_later_wins():
     Path("both.yaml").write_text("data:\n  split: {num_val: 0.3, num_test: 0.2}\n  num_val: 0.4\n")
     split = settings_of(["--config=both.yaml", "--data.num_test=0.05"])["data"]["split"]
     assert (split["num_val"], split["num_test"]) == (0.4, 0.05)
+    Path("new.yaml").write_text("data:\n  split: {num_val: 0.25, seed: 3}\n")
+    split = settings_of(["--config=both.yaml", "--config=new.yaml"])["data"]["split"]
+    assert (split["num_val"], split["num_test"], split["seed"]) == (0.25, 0.2, 3)
 
 
 def test_a_group_may_be_given_as_a_whole(capsys):

@@ -21,7 +21,6 @@ from lightning_lp.commands.cli import main, settings_of
 from lightning_lp.commands.configs import packaged
 from lightning_lp.commands.parser import Parser
 from lightning_lp.commands.quiet import without_output
-from lightning_lp.commands.spelling import spelled_flags
 from lightning_lp.commands.tune.study import METRIC, best_of, finished_of, opened, prepare, queue_again
 from lightning_lp.commands.tune.summary import at, show, with_params, write_summary
 from lightning_lp.errors import UserError
@@ -43,7 +42,10 @@ SPACE: Mapping[str, BaseDistribution] = {
 ranking depends on it, and a search on rankings would leave a value by chance, and probabilities that are wrong."""
 
 DEFAULT_STUDY = Path("lightning_logs/tune/study.db")
-_REFUSED = ("--seed_everything", "--data.split.seed", "--ckpt_path", "--resume", "--print_config")
+_REFUSED = (
+    *("--seed_everything", "--data.split.seed", "--data.split_seed", "--ckpt_path"),
+    *("--resume", "--print_config"),
+)
 _DIVERGED = ("the training loss is", "the validation loss is")
 """How a fit's refusal to go on without finite numbers begins."""
 
@@ -220,7 +222,7 @@ def _check(trials: int, seeds: Sequence[int], flags: Sequence[str]) -> None:
         raise UserError(f"--trials {trials}: 1 or more wanted")
     if min(seeds) < 0 or max(seeds) >= 2**32 or len(set(seeds)) < len(seeds):
         raise UserError(f"--seeds {' '.join(map(str, seeds))}: different numbers, 0 or more and less than 2^32, wanted")
-    for name in (flag.partition("=")[0] for flag in spelled_flags(flags)):
+    for name in (flag.partition("=")[0] for flag in flags):
         if name in _REFUSED:
             raise UserError(f"{name} has no place in a search: every trial begins anew, with each seed of --seeds")
 
