@@ -5,19 +5,35 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lightning_lp.data.datamodule import MovieLensDataModule
+    from lightning_lp.data.schema import Columns, Reading
+    from lightning_lp.data.settings import Sampling, SplitSettings
     from lightning_lp.model.encoders.base import Encoder, Sizes
     from lightning_lp.model.module import LinkPredictionModule
     from lightning_lp.recommend.recommender import Recommender
 
 __version__ = "0.1.0"
-__all__ = ["Encoder", "LinkPredictionModule", "MovieLensDataModule", "Recommender", "Sizes"]
+__all__ = [
+    "Columns",
+    "Encoder",
+    "LinkPredictionModule",
+    "MovieLensDataModule",
+    "Reading",
+    "Recommender",
+    "Sampling",
+    "Sizes",
+    "SplitSettings",
+]
 
 _WHERE = {
+    "Columns": "data.schema",
     "Encoder": "model.encoders.base",
     "LinkPredictionModule": "model.module",
     "MovieLensDataModule": "data.datamodule",
+    "Reading": "data.schema",
     "Recommender": "recommend.recommender",
+    "Sampling": "data.settings",
     "Sizes": "model.encoders.base",
+    "SplitSettings": "data.settings",
 }
 
 

@@ -39,7 +39,7 @@ def naming(flag: str, **names: str) -> Iterator[None]:
     """Lets errors name what a user of the command line gave, where the library names its arguments.
 
     In errors raised inside, a name in backquotes becomes what ``names`` says of it, or else ``flag`` and the name:
-    with ``naming("--data.", seed="--data.split_seed")`` `num_val` reads --data.num_val, `seed` --data.split_seed.
+    with ``naming("--data.split.", link="rating")`` `num_val` reads --data.split.num_val, and `link` rating.
     """
     try:
         yield

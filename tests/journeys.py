@@ -23,8 +23,8 @@ SAGE = [
     "--model.lr_schedule=constant",
     "--model.lr=0.003",
     "--model.weight_decay=3e-5",
-    "--data.num_neighbors=[20,10]",
-    "--data.num_raters=null",
+    "--data.sampling.num_neighbors=[20,10]",
+    "--data.sampling.num_neighbors_of_movies=null",
 ]
 """The tutorial's model instead of the default one."""
 SMALL = [

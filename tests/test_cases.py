@@ -7,6 +7,7 @@ import pytest
 
 from lightning_lp.__main__ import run
 from lightning_lp.data.datamodule import MovieLensDataModule
+from lightning_lp.data.settings import SplitSettings
 from lightning_lp.errors import UserError
 from lightning_lp.recommend.recommender import Recommender
 from tests.data.test_cases import READ, REFUSED, SAME
@@ -61,7 +62,7 @@ def run_folders_exist() -> bool:
 )
 def test_time_is_needed_only_by_splits_by_time(cases, name, splits):
     for strategy in ("temporal", "leave_last_out"):
-        data = MovieLensDataModule(root=str(cases / name), split=strategy)
+        data = MovieLensDataModule(root=str(cases / name), split=SplitSettings(strategy))
         if splits:
             data.setup()
             assert data.split.train_links.size(1) > 0

@@ -331,12 +331,15 @@ MISTAKES = {
     "two sources": (["fit", "--data.root=x", "--data.dataset=ml-1m"], "give one of them"),
     "unknown data set": (["fit", "--data.dataset=ml-3m"], "known data sets are ml-latest-small"),
     "batch size": (["fit", "--data.batch_size=0"], "--data.batch_size 0: 1 or more"),
-    "leak": (["fit", "--data.exclude_seed_links=false"], "the very links that it is to predict"),
-    "hops": (["fit", "--data.num_neighbors=[]"], "--data.num_neighbors []"),
-    "other hops": (["fit", "--data.root={root}", "--data.eval_num_neighbors=[1,2]"], "is for 2 hops, and the encoder"),
+    "leak": (["fit", "--data.sampling.exclude_seed_links=false"], "the very links that it is to predict"),
+    "hops": (["fit", "--data.sampling.num_neighbors=[]"], "--data.sampling.num_neighbors []"),
+    "other hops": (
+        ["fit", "--data.root={root}", "--data.sampling.eval_num_neighbors=[1,2]"],
+        "is for 2 hops, and the encoder",
+    ),
     "wrong flag": (["fit", "--data.rot=x"], "did you mean --data.root?"),
     "part of a flag": (["fit", "--resum"], "did you mean --resume?"),
-    "wrong value": (["fit", "--data.split=latest"], "random"),
+    "wrong value": (["fit", "--data.split.strategy=latest"], "random"),
     "wrong command": (["fitt"], "there is no command fitt; did you mean fit?"),
     "no command": ([], "a command is wanted; all commands: lightning-lp --help"),
     "no model": (["test"], "test needs a trained model"),
@@ -381,7 +384,7 @@ def test_a_checkpoint_is_refused_on_other_data(root, trained, here, capsys):
         "user": (movies, more_users, [], "users: 1 new (999), 0 gone; name the data"),
         "rating": (movies, ratings[1:], [], "links (user, movie): 0 new, 1 gone (("),
         "genre": (movies.assign(genres=["Silent", *movies.genres[1:]]), ratings, [], "genres: 1 new (Silent), 0 gone"),
-        "split": (movies, ratings, ["--data.split_seed=1"], "another split"),
+        "split": (movies, ratings, ["--data.split.seed=1"], "another split"),
     }
     for name, (its_movies, its_ratings, flags, message) in variants.items():
         folder = here / name

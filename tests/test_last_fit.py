@@ -9,6 +9,7 @@ import pytest
 
 from lightning_lp.__main__ import run
 from lightning_lp.data.datamodule import MovieLensDataModule
+from lightning_lp.data.settings import SplitSettings
 from lightning_lp.data.sources.synthetic import write_movielens
 from lightning_lp.recommend.recommender import Recommender
 from tests.journeys import QUIET, fit, results, run_folders, run_script
@@ -27,11 +28,11 @@ def root(tmp_path, monkeypatch) -> Path:
 @pytest.mark.parametrize(
     ("flags", "stages"),
     [
-        (["--data.num_val=0"], ["test"]),
-        (["--data.num_test=0"], ["validation"]),
-        (["--data.num_val=0", "--data.num_test=0"], []),
-        (["--data.split=leave_last_out", "--data.num_test=0"], ["validation"]),
-        (["--data.split=temporal", "--data.num_val=0"], ["test"]),
+        (["--data.split.num_val=0"], ["test"]),
+        (["--data.split.num_test=0"], ["validation"]),
+        (["--data.split.num_val=0", "--data.split.num_test=0"], []),
+        (["--data.split.strategy=leave_last_out", "--data.split.num_test=0"], ["validation"]),
+        (["--data.split.strategy=temporal", "--data.split.num_val=0"], ["test"]),
     ],
 )
 def test_no_such_part_no_such_step(root, flags, stages, capsys):
@@ -63,7 +64,7 @@ def test_no_such_part_no_such_step(root, flags, stages, capsys):
 
 
 def test_every_link_is_learned_from_and_continued(root):
-    everything = ["--data.num_val=0", "--data.num_test=0"]
+    everything = ["--data.split.num_val=0", "--data.split.num_test=0"]
     cli = fit(root, *everything)
     assert cli.datamodule.split.train_links.size(1) == 600
     users = pd.read_csv(root / "ratings.csv").userId.unique()
@@ -78,13 +79,13 @@ def test_every_link_is_learned_from_and_continued(root):
 
 @pytest.mark.parametrize("script", ["compare.py", "report.py"])
 def test_what_needs_a_part_says_so(root, script, capsys):
-    fit(root, "--data.num_val=0", "--data.num_test=0")
+    fit(root, "--data.split.num_val=0", "--data.split.num_test=0")
     assert run_script(script, "--run=lightning_logs/version_0") == 2
-    assert "--data.num_val 0 has held no links out" in capsys.readouterr().err
+    assert "--data.split.num_val 0 has held no links out" in capsys.readouterr().err
 
 
 def test_loaders_without_a_part_are_empty(root):
-    data = MovieLensDataModule(root=str(root), num_val=0, num_test=0)
+    data = MovieLensDataModule(root=str(root), split=SplitSettings(num_val=0, num_test=0))
     data.setup()
     assert (data.val_dataloader(), data.test_dataloader()) == ([], [])
     assert sum(int(batch["user", "rates", "movie"].edge_label.sum()) for batch in data.train_dataloader()) == 600

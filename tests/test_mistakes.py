@@ -52,17 +52,17 @@ FLAGS = {
     "--lr=3": "did you mean --model.lr?",
     "--epochs=3": "did you mean --trainer.max_epochs?",
     "--trainer.epochs=3": "did you mean --trainer.max_epochs?",
-    "--data.num_neighbours=[1]": "did you mean --data.num_neighbors?",
-    "--data.split=tempral": "one of random, temporal, leave_last_out wanted; did you mean temporal?",
-    "--data.num_val=nan": "--data.num_val nan: a finite number wanted",
-    "--data.num_val=1.5": "--data.num_val 1.5: 0 or more, and less than 1",
+    "--data.num_neighbours=[1]": "did you mean --data.sampling.num_neighbors?",
+    "--data.split.strategy=tempral": "one of random, temporal, leave_last_out wanted; did you mean temporal?",
+    "--data.split.num_val=nan": "--data.split.num_val nan: a finite number wanted",
+    "--data.split.num_val=1.5": "--data.split.num_val 1.5: 0 or more, and less than 1",
     "--data.min_rating=x": "--data.min_rating x: a finite number or null wanted",
-    "--data.num_neighbors=20,10": "--data.num_neighbors 20,10: a list such as [1,2] or null wanted",
+    "--data.sampling.num_neighbors=20,10": "--data.sampling.num_neighbors 20,10: a list such as [1,2] or null wanted",
     "--data.num_workers=100000000": "--data.num_workers 100000000: 0 to 256 wanted",
     "--data.batch_size=100000000000000000000": "1 or more, and less than 2^31",
-    "--data.user_column=movieId": "--data.user_column movieId: another column than --data.movie_column has wanted",
-    "--data.user_column= ": "the name of a column wanted",
-    "--data.split_seed=-1": "--data.split_seed -1: 0 or more",
+    "--data.columns.user=movieId": "--data.columns.user movieId: another column than --data.columns.movie has wanted",
+    "--data.columns.user= ": "the name of a column wanted",
+    "--data.split.seed=-1": "--data.split.seed -1: 0 or more",
     "--seed_everything=-1": "a setting is refused: -1 is not in bounds",
     "--model.encoder.hidden_channels=0": "--model.encoder history cannot be made: hidden_channels 0: 1 to a million",
     "--model.lr=-1": "--model.lr -1.0: more than 0 wanted",
@@ -98,7 +98,7 @@ FILES = {
     "model:\n  num_layers: 5\n": "there is no setting model.num_layers",
     "data:\n  seed: 5\n": "data.seed follows from seed_everything",
     "data:\n": "data is 'None': settings by name wanted, such as data.root",
-    "data:\n  num_val: null\n": "--data.num_val null: a value wanted; the default is 0.1",
+    "data:\n  num_val: null\n": "--data.split.num_val null: a value wanted; the default is 0.1",
     "early_stopping:\n  patience:\n": "--early_stopping.patience null: a value wanted",
     "data: 3\n": "data is '3': settings by name wanted",
     "- 1\n": "the file is '[1]': settings by name wanted",
@@ -314,9 +314,10 @@ def test_out_of_memory_says_what_to_lower(capsys):
 OPTIONS = re.findall(
     r"\S+",
     """
-    data.num_val data.num_test data.min_rating data.disjoint_train_ratio data.neg_sampling_ratio
-    data.batch_size data.eval_neg_sampling_ratio data.eval_batch_size data.num_neighbors
-    data.eval_num_neighbors data.split_seed data.split data.user_column data.rating_column data.root
+    data.split.num_val data.split.num_test data.min_rating data.split.disjoint_train_ratio
+    data.sampling.neg_sampling_ratio
+    data.batch_size data.split.neg_sampling_ratio data.eval_batch_size data.sampling.num_neighbors
+    data.sampling.eval_num_neighbors data.split.seed data.split data.columns.user data.columns.rating data.root
     data.dataset data data.nme model model.hidden_channels model.lr model.weight_decay seed_everything
     ranking.every_n_epochs checkpoint.monitor checkpoint.mode checkpoint.save_top_k checkpoint.filename
     checkpoint.every_n_epochs early_stopping.monitor early_stopping.patience early_stopping.mode

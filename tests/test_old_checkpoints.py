@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from lightning_lp.checkpointing.finding import load_run
 from lightning_lp.data.datamodule import MovieLensDataModule
+from lightning_lp.data.settings import Sampling, SplitSettings
 from lightning_lp.data.sources.synthetic import write_movielens
+from lightning_lp.errors import UserError
 from lightning_lp.model.module import LinkPredictionModule
 from lightning_lp.recommend import Recommender
 
@@ -50,3 +53,12 @@ def test_their_data_is_known_again(tmp_path):
     shutil.copy(OLD / "history.ckpt", tmp_path)
     data = MovieLensDataModule.load_from_checkpoint(tmp_path / "history.ckpt", root=str(root))
     assert data.split.train_links.size(1) == 320
+    assert data.sampling == Sampling(num_neighbors=[-1], num_neighbors_of_movies=[0])
+    for changes in ({"split": {"seed": 1}}, {"split": SplitSettings(seed=1)}, {"split_seed": 1}):
+        with pytest.raises(UserError, match="another split of the same data"):
+            MovieLensDataModule.load_from_checkpoint(tmp_path / "history.ckpt", root=str(root), **changes)
+    changes = {"root": str(root), "sampling": {"neg_sampling_ratio": 3.0}}
+    data = MovieLensDataModule.load_from_checkpoint(tmp_path / "history.ckpt", **changes)
+    assert data.sampling == Sampling([-1], [0], neg_sampling_ratio=3.0)
+    data, _ = load_run(tmp_path / "history.ckpt", changes)
+    assert data.sampling == Sampling([-1], [0], neg_sampling_ratio=3.0)

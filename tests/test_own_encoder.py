@@ -100,9 +100,11 @@ def test_shipped_ones_train_and_recommend(root, name):
 
 
 def test_another_number_of_hops_than_layers_is_refused(root):
-    with pytest.raises(UserError, match=r"--data.num_neighbors \[5, 5, 5\] is for 3 hops, and the encoder reads 2"):
-        fit(root, "--model.encoder=sage", "--data.num_neighbors=[5,5,5]")
-    cli = fit(root, "--model.encoder=sage", "--model.encoder.num_layers=3", "--data.num_neighbors=[3,3,3]")
+    with pytest.raises(
+        UserError, match=r"--data.sampling.num_neighbors \[5, 5, 5\] is for 3 hops, and the encoder reads 2"
+    ):
+        fit(root, "--model.encoder=sage", "--data.sampling.num_neighbors=[5,5,5]")
+    cli = fit(root, "--model.encoder=sage", "--model.encoder.num_layers=3", "--data.sampling.num_neighbors=[3,3,3]")
     assert len(cli.model.encoder.convs) == 3
 
 

@@ -13,6 +13,7 @@ import torch
 
 import lightning_lp
 from lightning_lp.data.datamodule import MovieLensDataModule
+from lightning_lp.data.settings import Sampling, SplitSettings
 from lightning_lp.errors import UserError
 from lightning_lp.model.module import LinkPredictionModule
 from lightning_lp.plain import plain
@@ -68,7 +69,10 @@ def test_what_cannot_is_a_type_error_at_once(value):
 def test_a_run_of_odd_settings_can_be_tested_loaded_and_recommended_from(root, tmp_path):
     pl.seed_everything(0)
     data = MovieLensDataModule(
-        root=root, num_val=np.float64(0.1), split_seed=np.int64(0), batch_size=np.int32(64), num_neighbors=(-1,)
+        root=root,
+        split=SplitSettings(num_val=np.float64(0.1), seed=np.int64(0)),
+        sampling={"num_neighbors": (-1,)},
+        batch_size=np.int32(64),
     )
     sizes = {name: np.int64(getattr(data, name)) for name in SIZES}
     options = {"hidden_channels": np.int64(8), "spectral_channels": 8, "lr": np.float32(0.001)}
@@ -101,7 +105,7 @@ def test_loaders_in_place_of_the_data_module_are_refused_where_it_is_needed(root
 
 def test_the_tutorials_model_trains_with_loaders_and_its_checkpoint_says_what_it_lacks(root, tmp_path):
     pl.seed_everything(0)
-    data = MovieLensDataModule(root=root, batch_size=64, num_neighbors=[5, 5], num_raters=None)
+    data = MovieLensDataModule(root=root, batch_size=64, sampling=Sampling(num_neighbors=[5, 5]))
     sizes = {name: getattr(data, name) for name in SIZES}
     model = LinkPredictionModule(**sizes, num_layers=2, encoder="sage", losses={"bce": 1.0}, hidden_channels=8)
     run = trainer(tmp_path)
@@ -121,6 +125,7 @@ def test_the_public_names_are_imported_when_they_are_used():
     assert lightning_lp.MovieLensDataModule is MovieLensDataModule
     assert lightning_lp.LinkPredictionModule is LinkPredictionModule
     public = {"Encoder", "LinkPredictionModule", "MovieLensDataModule", "Recommender", "Sizes"}
+    public |= {"Columns", "Reading", "Sampling", "SplitSettings"}
     assert set(lightning_lp.__all__) == public
     with pytest.raises(AttributeError, match="has no attribute 'Recomender'"):
         _ = lightning_lp.Recomender

@@ -5,6 +5,7 @@ import json
 import shutil
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -296,7 +297,7 @@ def test_a_file_of_ratings_makes_a_new_user(recommender, capsys, checkpoint, tmp
         assert problem in err
 
 
-def changed(checkpoint: Path, path: Path, settings: dict[str, str] | None = None, **state: object) -> Path:
+def changed(checkpoint: Path, path: Path, settings: dict[str, object] | None = None, **state: object) -> Path:
     """A copy of a checkpoint with other settings or another state of its data."""
     content = torch.load(checkpoint, weights_only=True)
     content["datamodule_hyper_parameters"] |= settings or {}
@@ -307,9 +308,11 @@ def changed(checkpoint: Path, path: Path, settings: dict[str, str] | None = None
 
 def test_a_file_of_ratings_may_have_the_names_of_the_run(recommender, capsys, checkpoint, tmp_path):
     first, second, third = recommender.movies.ids[:3].tolist()
-    names = {"user_column": "who", "movie_column": "item", "rating_column": "stars"}
-    run = changed(checkpoint, tmp_path / "named.ckpt", names)
-    assert Recommender.load(run).columns == Columns(user="who", movie="item", rating="stars")
+    columns = Columns(user="who", movie="item", rating="stars")
+    run = changed(checkpoint, tmp_path / "named.ckpt", {"columns": asdict(columns)})
+    assert Recommender.load(run).columns == columns
+    old = {"user_column": "who", "movie_column": "item", "rating_column": "stars"}
+    assert Recommender.load(changed(checkpoint, tmp_path / "old.ckpt", old)).columns == columns
     assert recommender.columns == Columns()
     expected = ids(recommender.recommend_new([first, second], seen=[third]))
     rows = f"{first},5\n{second},4.5\n{third},1\n"

@@ -7,15 +7,14 @@ import torch
 from lightning_lp.data.datamodule import MovieLensDataModule
 from lightning_lp.data.rating_graph import build_graph
 from lightning_lp.data.schema import MOVIE, RATES, REV_RATES
+from lightning_lp.data.settings import Sampling, SplitSettings
 from lightning_lp.data.tables import read_tables
 
 SETTINGS = {
-    "disjoint_train_ratio": 0.3,
-    "exclude_seed_links": False,
-    "exact_negatives": False,
-    "num_neighbors": [20, 10],
-    "num_raters": None,
-    "eval_num_neighbors": [20, 10],
+    "split": SplitSettings(disjoint_train_ratio=0.3),
+    "sampling": Sampling(
+        num_neighbors=[20, 10], eval_num_neighbors=[20, 10], exact_negatives=False, exclude_seed_links=False
+    ),
     "batch_size": 128,
     "eval_batch_size": 384,
 }
@@ -79,7 +78,7 @@ def test_loaders(data):
 
 @pytest.mark.parametrize("strategy", ["random", "temporal", "leave_last_out"])
 def test_other_splits_are_whole(sized, strategy):
-    data = MovieLensDataModule(root=str(sized), split=strategy)
+    data = MovieLensDataModule(root=str(sized), split=SplitSettings(strategy))
     data.setup()
     parts = [int(graph[RATES].edge_label.sum()) for graph in (data.split.train, data.split.val, data.split.test)]
     assert sum(parts) == 100836

@@ -122,7 +122,10 @@ def test_journey(root, monkeypatch, capsys):
     capsys.readouterr()
     assert run_script("tune.py", *flags) == 0, "nothing is left to do"
     assert finished(trials()) == finished([first, second])
-    for flag, name in (("--data.split=temporal", "data.split is temporal"), ("--seeds=1", "seeds is [1]")):
+    for flag, name in (
+        ("--data.split.strategy=temporal", "data.split.strategy is temporal"),
+        ("--seeds=1", "seeds is [1]"),
+    ):
         assert run_script("tune.py", *flags, flag) == 2
         assert f"error: {name}, and the trials of the study have " in capsys.readouterr().err
 
@@ -349,7 +352,8 @@ def mistakes() -> Iterator[tuple[list[str], str]]:
     yield ["--model.lr=-1"], "--model.lr -1.0: more than 0 wanted"
     yield ["--metric=ndcg"], "argument --metric: invalid choice: 'ndcg' (choose from 'loss', 'auroc'"
     yield ["--data.root=nowhere"], "nowhere"
-    yield ["--data.num_val=0"], "num_val"
+    yield ["--data.split.num_val=0"], "--data.split.num_val 0: a search needs validation"
+    yield ["--data.split_seed=1"], "--data.split_seed has no place in a search"
     yield ["--study=folder"], "--study folder is a folder"
     yield ["--study=text.txt"], "--study text.txt is no study, or is damaged"
     yield ["--study=text.txt/study.db"], "text.txt"

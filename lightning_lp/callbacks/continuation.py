@@ -16,9 +16,13 @@ from lightning_lp.callbacks.checkpoints import run_folder
 from lightning_lp.checkpointing.event_log import cut_logs, log_states, logs_of, open_logs
 from lightning_lp.checkpointing.places import KEY
 from lightning_lp.data.datamodule import data_of
+from lightning_lp.data.settings import dotted
 from lightning_lp.errors import UserError
 
-_FREE = {"root", "cache_dir", "movies_file", "ratings_file", "num_workers", "eval_batch_size", "predict_file"}
+_FREE = {
+    *("root", "cache_dir", "reading.movies_file", "reading.ratings_file"),
+    *("num_workers", "eval_batch_size", "predict_file"),
+}
 """Settings of the data that may change: no batch of training depends on them."""
 
 
@@ -138,6 +142,7 @@ def check_settings_kept(then: dict[str, Any], now: dict[str, Any]) -> None:
     Raises:
         UserError: one differs that decides what a batch is.
     """
+    then, now = dotted(then), dotted(now)
     for name in sorted(then.keys() & now.keys() - _FREE):
         if name[0] != "_" and then[name] != now[name]:
             raise UserError(

@@ -69,7 +69,7 @@ class DataReport(Callback):
 
 def _report(data: MovieLensDataModule) -> tuple[str, str, list[tuple[str, ...]]]:
     """Summary of the data, title and rows of the table of its split."""
-    strategy, seed = data.hparams["split"], data.hparams["split_seed"]
+    strategy, seed = data.split_settings.strategy, data.split_settings.seed
     title = f"split {strategy}, seed {seed}, fingerprint {data.split.fingerprint}"
     return data_summary(data), title, split_rows(data.split)
 

@@ -26,6 +26,7 @@ from lightning_lp.checkpointing.places import same
 from lightning_lp.checkpointing.results_file import RESULTS_FILE, read_results, recorded_checkpoint, write_results
 from lightning_lp.data.datamodule import MovieLensDataModule, data_of
 from lightning_lp.data.schema import RATES
+from lightning_lp.data.settings import short_names
 
 PARTS = ("validation", "test")
 
@@ -108,7 +109,7 @@ class Results(Callback):
         if trainer.global_step == 0:
             return
         data, parts = data_of(trainer), {part: self.results[part] for part in PARTS if part in self.results}
-        settings = {**pl_module.hparams, **(data.hparams if data else {}), "precision": trainer.precision}
+        settings = {**pl_module.hparams, **(short_names(data.hparams) if data else {}), "precision": trainer.precision}
         public = dict(_flat({name: value for name, value in settings.items() if name[0] != "_"}))
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
@@ -184,8 +185,8 @@ def describe(data: MovieLensDataModule) -> dict[str, Any]:
             "movies_dropped": data.tables.movies_dropped,
         },
         "split": {
-            "strategy": data.hparams["split"],
-            "seed": data.hparams["split_seed"],
+            "strategy": data.split_settings.strategy,
+            "seed": data.split_settings.seed,
             "fingerprint": split.fingerprint,
             "train_links": split.train_links.size(1),
             "val_links": int(split.val[RATES].edge_label.sum()),

@@ -54,7 +54,8 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "user embeddings: GraphSAGE, softmax": SAGE | {"model.losses": {"softmax": 1.0, "bce": 1.0}},
     "user embeddings: GraphSAGE, BCE": SAGE,
     "the tutorial": TUTORIAL
-    | {"data.disjoint_train_ratio": 0.3, "data.exclude_seed_links": False, "data.exact_negatives": False},
+    | {"data.split.disjoint_train_ratio": 0.3}
+    | {"data.sampling.exclude_seed_links": False, "data.sampling.exact_negatives": False},
 }
 """By name, what is changed of the default configuration."""
 LINEAR = "linear part alone"
@@ -167,7 +168,7 @@ def _given(changes: Mapping[str, Any]) -> list[str]:
 
 def _fit(changes: Mapping[str, Any], flags: list[str], seed: int) -> Any:
     """Trains in a folder that is then removed. Returns data, module with the best weights, and seconds."""
-    seeds = [f"--seed_everything={seed}", f"--data.split_seed={seed}"]
+    seeds = [f"--seed_everything={seed}", f"--data.split.seed={seed}"]
     with tempfile.TemporaryDirectory() as folder:
         cli = main(["fit", *flags, *_given(changes), *seeds, f"--trainer.default_root_dir={folder}"])
     return cli.datamodule, cli.model, cli.results.results["timing"]["fit_s"]

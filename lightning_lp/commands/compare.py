@@ -1,6 +1,7 @@
 """The command ``compare``: the baselines and a run's model, on the very same split."""
 
 import json
+import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -16,6 +17,7 @@ from lightning_lp.checkpointing.finding import load_run, run_folder_of
 from lightning_lp.checkpointing.results_file import RESULTS_FILE
 from lightning_lp.commands.comparison_tables import rich_table, write_comparison
 from lightning_lp.commands.settings_parser import SettingsParser
+from lightning_lp.commands.spelling import spelled_flags
 from lightning_lp.data.datamodule import MovieLensDataModule
 from lightning_lp.errors import UserError
 from lightning_lp.evaluation.baselines import BASELINES
@@ -73,7 +75,9 @@ def _parse(args: Sequence[str] | None) -> Namespace:
         "--max_memory", type=float | None, help="GiB for fitting a baseline; default: four fifths of what is free"
     )
     parser.add_class_arguments(MovieLensDataModule, "data")
-    given = parser.parse_args(args, defaults=False)  # only what is given may replace a run's settings
+    given = parser.parse_args(
+        spelled_flags(sys.argv[1:] if args is None else args), defaults=False
+    )  # only what is given may replace a run's settings
     options = parser.get_defaults()
     options.update(given)
     options.data = {name: value for name, value in given.as_dict().get("data", {}).items() if name != "__path__"}

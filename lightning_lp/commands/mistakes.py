@@ -17,7 +17,7 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning import callbacks, loggers
 
 from lightning_lp.commands.packages import missing
-from lightning_lp.commands.spelling import spelled_settings
+from lightning_lp.commands.spelling import moved_settings, note_moved, spelled_settings
 from lightning_lp.errors import TRACEBACK, UserError, nearest
 from lightning_lp.model.encoders.registry import ENCODERS, short_name
 
@@ -164,6 +164,7 @@ def check_config(path: str, flags: Iterable[str], linked: Mapping[str, str]) -> 
         problem = " ".join(str(getattr(error, "problem", None) or error).split())
         raise UserError(f"{path}{line}: this is not YAML that can be used: {problem}") from None
     names = [flag.removeprefix("--") for flag in flags if not flag.endswith(".help")]
+    note_moved(moved_settings(settings), path)
     for name in _leaves(path, spelled_settings(settings), names):
         if name in linked:
             raise UserError(f"{path}: {name} follows from {linked[name]}: leave it out and set that")

@@ -14,7 +14,7 @@ _EXPECTED = (
     ".*LeafSpec",
     # About runs that were begun with Lightning's early stopping: ``RunEarlyStopping`` takes its state.
     r"Be aware that when using .ckpt_path.*\[.EarlyStopping\{[^{]*$",
-    "Total length of `list` across ranks is zero",  # --data.num_val 0
+    "Total length of `list` across ranks is zero",  # --data.split.num_val 0
 )
 """How warnings begin that say nothing is wrong."""
 

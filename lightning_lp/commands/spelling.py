@@ -5,8 +5,12 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
+from lightning_lp.checkpointing.resume import CONFIG_FILE
+from lightning_lp.data.settings import GROUPS, OLD_NAMES, grouped
 from lightning_lp.model.encoders.registry import DEFAULT, ENCODERS, encoder_class, make_encoder, spec_of
 from lightning_lp.model.module import OLD_OPTIONS, with_old_options
 
@@ -14,6 +18,7 @@ ENCODER = "--model.encoder"
 _NAMING = (ENCODER, f"{ENCODER}.help")
 """Options whose value is the name of an encoder."""
 _OLD = OLD_OPTIONS - {"num_layers"}  # which followed from the hops that were sampled
+_SHOWN = 3
 _OLD_FLAG = re.compile(rf"--model\.({'|'.join(sorted(_OLD))})(=.*)?", re.DOTALL)
 
 
@@ -27,6 +32,7 @@ def spelled_flags(args: Sequence[str]) -> list[str]:
             f"{ENCODER}.{min(old)}; the old names go with the next version",
             file=sys.stderr,
         )
+    renamed = _in_groups(renamed)
     found = []
     for before, arg in zip(["", *renamed], renamed, strict=False):
         name, given, value = arg.partition("=")
@@ -38,14 +44,58 @@ def spelled_flags(args: Sequence[str]) -> list[str]:
     return found
 
 
+def _in_groups(args: Sequence[str]) -> list[str]:
+    """The options with those of the data below their groups; says which are not there any more."""
+    found, moved = [], dict[str, str]()
+    for arg, following in pairwise([*args, ""]):
+        name, is_set, value = arg.partition("=")
+        old = name.removeprefix("--data.") if name.startswith("--data.") else ""
+        new = OLD_NAMES.get(old)
+        if old in GROUPS and not re.fullmatch(r"\w+", value if is_set else following):
+            new = None  # settings of the group
+        if new:
+            moved[name] = f"--data.{new}"
+        found.append(f"--data.{new}{is_set}{value}" if new else arg)
+    note_moved(moved)
+    return found
+
+
+def moved_settings(settings: Any) -> dict[str, str]:
+    """Of settings as a YAML file has them the names that were given as before 0.2, and what they are called now."""
+    data = settings.get("data") if isinstance(settings, dict) else None
+    found = data if isinstance(data, dict) else {}
+    return {
+        f"data.{name}": f"data.{OLD_NAMES[name]}"
+        for name, value in found.items()
+        if name in OLD_NAMES and not (name in GROUPS and isinstance(value, dict | None))
+    }
+
+
+def note_moved(moved: Mapping[str, str], path: str = "") -> None:
+    """Says which options, or settings in a file, are in a group now; of several processes one is enough.
+
+    Nobody wrote the ``config.yaml`` of an older run: of that it says nothing.
+    """
+    if moved and Path(path).name != CONFIG_FILE and os.environ.get("LOCAL_RANK", "0") == "0":
+        told = [f"{old} is now {new}" for old, new in moved.items()]
+        if path and len(told) > _SHOWN:
+            told[_SHOWN:] = [f"and {len(told) - _SHOWN} more (lightning-lp fit --help shows all)"]
+        print(
+            f"note: {f'{path}: ' if path else ''}{', '.join(told)}; the old names go with the next version",
+            file=sys.stderr,
+        )
+
+
 def spelled_settings(settings: Any) -> Any:
     """The same for settings as a YAML file has them; what is no such mapping is returned as it is."""
+    if isinstance(settings, dict) and isinstance(settings.get("data"), dict):
+        settings = {**settings, "data": grouped(settings["data"])}
     model = settings.get("model") if isinstance(settings, dict) else None
     if not isinstance(model, dict):
         return settings
     old = {name: value for name, value in model.items() if name in _OLD}
     encoder = model.get("encoder")
-    hops = (settings.get("data") or {}).get("num_neighbors")
+    hops = _hops(settings.get("data"))
     if isinstance(encoder, str) and hops and old:
         old["num_layers"] = len(hops)
     if isinstance(encoder, str | None) and (encoder or old):
@@ -56,6 +106,12 @@ def spelled_settings(settings: Any) -> Any:
         encoder = {**encoder, "class_path": ENCODERS.get(path, path)}
     rest = {name: value for name, value in model.items() if name not in _OLD}
     return {**settings, "model": {**rest, "encoder": encoder} if encoder is not None else rest}
+
+
+def _hops(data: Any) -> Any:
+    """The fan-out, if it is given."""
+    sampling = data.get("sampling") if isinstance(data, dict) else None
+    return sampling.get("num_neighbors") if isinstance(sampling, dict) else None
 
 
 def _path(name: str) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from copy import copy
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pytorch_lightning as pl
@@ -16,10 +16,19 @@ from torch_geometric.data import HeteroData
 from torch_geometric.sampler import NegativeSampling
 from torch_geometric.typing import EdgeType
 
+from lightning_lp.data.files.layouts import DEFAULT, STANDARD
 from lightning_lp.data.handover import EMBEDDED, Handover, Reads, ReadsGraph
 from lightning_lp.data.rating_graph import RatingGraph, build_graph
-from lightning_lp.data.schema import MOVIE, RATES, REV_RATES, USER, Columns, Reading, UnknownMovies
-from lightning_lp.data.settings import check_settings
+from lightning_lp.data.schema import MOVIE, RATES, REV_RATES, USER, Columns, Reading
+from lightning_lp.data.settings import (
+    CHANGES,
+    GROUPS,
+    OLD_NAMES,
+    Sampling,
+    SplitSettings,
+    check_settings,
+    with_old_options,
+)
 from lightning_lp.data.sources.locate import locate
 from lightning_lp.data.sources.synthetic import SAMPLE_NAME
 from lightning_lp.data.state import check_state, graph_state
@@ -28,14 +37,12 @@ from lightning_lp.errors import UserError, naming
 from lightning_lp.graph.links import without_messages
 from lightning_lp.graph.loader import LinkLoader, link_loader
 from lightning_lp.graph.split import LinkSplit, split_links
-from lightning_lp.graph.strategies import Strategy
 from lightning_lp.plain import make_plain
 
 _MIN_BATCHES = 8
 """An epoch has at least so many, where the links of a batch carry no messages in it."""
 
-_FLAGS = {"strategy": "--data.split", "neg_sampling_ratio": "--data.eval_neg_sampling_ratio", "link": "rating"}
-"""What users of the command line call the arguments of ``split_links``."""
+_SPLIT, _SAMPLING = SplitSettings(), Sampling()
 
 
 class MovieLensDataModule(pl.LightningDataModule):
@@ -48,43 +55,21 @@ class MovieLensDataModule(pl.LightningDataModule):
             Parquet (``.parquet``).
         dataset: public archive to fetch instead: ml-latest-small, ml-100k, ml-1m, ml-25m or ml-32m.
         cache_dir: where archives are kept. Default: ``$LIGHTNING_LP_CACHE``, else ``~/.cache/lightning_lp``.
-        movies_file: another name or path of the movies' file; null: train on the ratings alone.
-        ratings_file: another name or path of the ratings' file.
-        user_column: name of the column with the user's id.
-        movie_column: name of the column with the movie's id, in both files.
-        movie_id_column: its name in the movies' file, where that is another. Default: ``movie_column``.
-        rating_column: name of the column with the rating; null ignores it.
-        time_column: name of the column with the rating's time; null ignores it.
-        title_column: name of the column with the movie's title; null ignores it.
-        genres_column: name of the column with the movie's genres; null ignores it.
-        genres_separator: what stands between the genres of a movie. Lists and JSON are read without it.
-        unknown_movies: rated movies that the movies' file lacks: ``refuse`` them if more than 1 % of the ratings are
-            theirs, ``drop`` their ratings, or ``keep`` them without title and genres.
-        text_ids: keep all ids as text, as written. By default whole numbers (``3`` or ``3.0``, but not ``007``) are
-            numbers if all ids are.
+        columns: the columns' names in the two files.
+        reading: how the two files are found and read.
         min_rating: lower ratings are no links, only seen. Default: every rating is a link.
         title_terms: whether the words and years of titles are features of movies, beside genres.
-        split: how links are held out: ``random``, ``temporal`` (the latest of all) or ``leave_last_out``
-            (the last two of each user).
-        num_val: share of the links held out for validation; 0: no validation, and the last epoch is the best.
-        num_test: share of the links held out for test; 0: no test. With both 0 a model learns from every link.
-        split_seed: seed of the split, apart from ``--seed_everything``.
-        disjoint_train_ratio: share of the training links that are scored and carry no messages. 0: every training
-            link does both, which needs ``exclude_seed_links``.
-        exclude_seed_links: leave the links that a batch scores out of its messages.
-        neg_sampling_ratio: negatives per link in training, drawn anew for each batch.
-        eval_neg_sampling_ratio: non-links per link among the validation and test labels.
-        exact_negatives: never draw a training link as a negative. ``false`` draws any pair, as the tutorial does.
-        num_neighbors: neighbours sampled per node in each hop; -1 takes all. Default: what the model's encoder wants.
-        num_raters: of those, how many users are sampled per movie, where that is to differ; [0]: none.
-        eval_num_neighbors: ``num_neighbors`` in evaluation. Default: all; ``LinkPredictionModule`` then embeds all
-            nodes once for a validation or test, and its batches carry no messages.
-        batch_size: links per training batch and process, negatives not counted. With ``exclude_seed_links`` an eighth
-            of all training links at most, over all processes: the rest are the messages that the batch learns from.
+        split: how links are held out for validation and test.
+        sampling: what is sampled for a batch.
+        batch_size: links per training batch and process, negatives not counted. With ``sampling.exclude_seed_links``
+            an eighth of all training links at most, over all processes: the rest are the messages that the batch
+            learns from.
         eval_batch_size: labels per evaluation batch and process.
         num_workers: processes that sample batches; 0 samples in the main process.
         predict_file: CSV file with the (user, movie) pairs that ``predict`` scores.
         seed: seed of order, negatives and neighbours. The command line sets it to ``--seed_everything``.
+        old_options: settings of the groups, as they were given before 0.2: ``num_val``, ``user_column`` and so on.
+            Checkpoints of that time have them; they go into the groups, which in Python may be dictionaries, too.
 
     Examples:
         >>> from pathlib import Path
@@ -106,66 +91,48 @@ class MovieLensDataModule(pl.LightningDataModule):
         root: str | None = None,
         dataset: str | None = None,
         cache_dir: str | None = None,
-        movies_file: str | None = Reading.movies_file,
-        ratings_file: str = Reading.ratings_file,
-        user_column: str = Columns.user,
-        movie_column: str = Columns.movie,
-        movie_id_column: str | None = None,
-        rating_column: str | None = Columns.rating,
-        time_column: str | None = Columns.time,
-        title_column: str | None = Columns.title,
-        genres_column: str | None = Columns.genres,
-        genres_separator: str = Reading.genres_separator,
-        unknown_movies: UnknownMovies = "refuse",
-        text_ids: bool = False,
+        columns: Columns = STANDARD,
+        reading: Reading = DEFAULT,
         min_rating: float | None = None,
         title_terms: bool = True,
-        split: Strategy = "random",
-        num_val: float = 0.1,
-        num_test: float = 0.1,
-        split_seed: int = 0,
-        disjoint_train_ratio: float = 0.0,
-        exclude_seed_links: bool = True,
-        neg_sampling_ratio: float = 2.0,
-        eval_neg_sampling_ratio: float = 2.0,
-        exact_negatives: bool = True,
-        num_neighbors: list[int] | None = None,
-        num_raters: list[int] | None = None,
-        eval_num_neighbors: list[int] | None = None,
+        split: SplitSettings = _SPLIT,
+        sampling: Sampling = _SAMPLING,
         batch_size: int = 8192,
         eval_batch_size: int = 8192,
         num_workers: int = 0,
         predict_file: str | None = None,
         seed: int = 0,
+        **old_options: Any,
     ) -> None:
         super().__init__()
-        self.save_hyperparameters(logger=False)
+        given = {"columns": columns, "reading": reading, "split": split, "sampling": sampling}
+        groups = with_old_options(given, old_options)
+        self.save_hyperparameters(ignore=[*groups, *old_options], logger=False)
+        self.hparams.update(groups)
         make_plain(self.hparams)
         self.hparams.update(absolute_paths(self.hparams))
-        check_settings(self.hparams)
-        self.columns = Columns(
-            user=user_column,
-            movie=movie_column,
-            rating=rating_column,
-            time=time_column,
-            title=title_column,
-            genres=genres_column,
-        )
-        self.reading = Reading(
-            movies_file=movies_file,
-            ratings_file=ratings_file,
-            movie_id_column=movie_id_column,
-            genres_separator=genres_separator,
-            unknown_movies=unknown_movies,
-            text_ids=text_ids,
-            needs_ratings=min_rating is not None,
-        )
+        self.columns = Columns(**self.hparams["columns"])
+        self.reading = Reading(**self.hparams["reading"])
+        self.split_settings = SplitSettings(**self.hparams["split"])
+        self.sampling = Sampling(**self.hparams["sampling"])
+        check_settings(self.hparams, self.split_settings, self.sampling)
         self.tables: Tables
         self.graph: RatingGraph
         self.split: LinkSplit
         self.pairs: Pairs
         self.setup_s = 0.0
         self._is_set_up = False
+
+    @classmethod
+    def load_from_checkpoint(cls, checkpoint_path: Any, *args: Any, **kwargs: Any) -> Self:
+        """As Lightning's, but a group that is given may be a part of it: the rest is the checkpoint's.
+
+        It is made from the hyper-parameters alone: the command line's parser knows no old ones.
+        """
+        changes = {name: kwargs.pop(name) for name in [*kwargs] if name in GROUPS or name in OLD_NAMES}
+        return super().load_from_checkpoint(
+            checkpoint_path, *args, **{"_instantiator": None, CHANGES: changes, **kwargs}
+        )
 
     @cached_property
     def root(self) -> Path:
@@ -179,25 +146,21 @@ class MovieLensDataModule(pl.LightningDataModule):
     def setup(self, stage: str | None = None) -> None:
         """Reads the tables, builds the graph and splits it, once; further calls change nothing."""
         if not self._is_set_up:
-            hparams, start = self.hparams, time.perf_counter()
-            self.tables = read_tables(self.root, self.columns, self.reading)
-            if hparams["split"] != "random" and self.tables.time_problem is not None:
+            settings, start = self.split_settings, time.perf_counter()
+            min_rating = self.hparams["min_rating"]
+            self.tables = read_tables(self.root, self.columns, self.reading, needs_ratings=min_rating is not None)
+            if settings.strategy != "random" and self.tables.time_problem is not None:
                 raise UserError(
-                    f"--data.split {hparams['split']} needs the time of ratings: {self.tables.time_problem}"
+                    f"--data.split.strategy {settings.strategy} needs the time of ratings: {self.tables.time_problem}"
                 )
-            self.graph = build_graph(self.tables, hparams["min_rating"], hparams["title_terms"])
+            self.graph = build_graph(self.tables, min_rating, self.hparams["title_terms"])
             self.tables = self.tables.without_ratings()
-            with naming("--data.", **_FLAGS):
+            with naming("--data.split.", link="rating"):
                 self.split = split_links(
                     self.graph.data,
                     RATES,
                     REV_RATES,
-                    strategy=hparams["split"],
-                    num_val=hparams["num_val"],
-                    num_test=hparams["num_test"],
-                    disjoint_train_ratio=hparams["disjoint_train_ratio"],
-                    neg_sampling_ratio=hparams["eval_neg_sampling_ratio"],
-                    seed=hparams["split_seed"],
+                    **vars(settings),
                 )
             self.setup_s = time.perf_counter() - start
             self._is_set_up = True
@@ -209,7 +172,7 @@ class MovieLensDataModule(pl.LightningDataModule):
             self._check_ranks(self.trainer)
         self._check_reads()
         if (module := self._module) is not None:
-            module.take_over(Handover(self.split, self.hparams["eval_neg_sampling_ratio"], self.load_state_dict))
+            module.take_over(Handover(self.split, self.split_settings.neg_sampling_ratio, self.load_state_dict))
 
     @property
     def num_users(self) -> int:
@@ -254,22 +217,21 @@ class MovieLensDataModule(pl.LightningDataModule):
 
     def train_dataloader(self) -> LinkLoader:
         """Training links, in another order and with other negatives in each epoch."""
-        hparams = self.hparams
         # Without links to avoid, any pair of a user and a movie is drawn.
-        avoided = self.split.train_links if hparams["exact_negatives"] else self.split.train_links[:, :0]
+        avoided = self.split.train_links if self.sampling.exact_negatives else self.split.train_links[:, :0]
         return self._loader(
             self.split.train,
             self._fan_out(),
             batch_size=self._train_batch_size(),
             degree=torch.bincount(self.split.train_links[0], minlength=self.num_users),
             positives=avoided,
-            neg_sampling=NegativeSampling("binary", hparams["neg_sampling_ratio"]),
+            neg_sampling=NegativeSampling("binary", self.sampling.neg_sampling_ratio),
         )
 
     def _train_batch_size(self) -> int:
         """``batch_size``, or less where the links left out of a batch's messages would leave too few of them."""
         size: int = self.hparams["batch_size"]
-        if not self.hparams["exclude_seed_links"]:
+        if not self.sampling.exclude_seed_links:
             return size
         num_links = int(self.split.train[RATES].edge_label_index.size(1))
         return min(size, max(1, num_links // (_MIN_BATCHES * self._world_size)))
@@ -297,8 +259,8 @@ class MovieLensDataModule(pl.LightningDataModule):
             have = [name for name in ("rating", "time") if name in self.graph.data[RATES]]
             raise UserError(
                 f"the encoder reads {' and '.join(lacking)} of each rating, and this data has "
-                f"{' and '.join(have) or 'neither rating nor time'}: give the columns (--data.rating_column, "
-                "--data.time_column), or choose another encoder"
+                f"{' and '.join(have) or 'neither rating nor time'}: give the columns (--data.columns.rating, "
+                "--data.columns.time), or choose another encoder"
             )
 
     def _fan_out(self, *, is_training: bool = True) -> dict[EdgeType, list[int]]:
@@ -307,24 +269,25 @@ class MovieLensDataModule(pl.LightningDataModule):
         Raises:
             UserError: the settings ask for another number of hops than the model reads.
         """
-        reads, hparams = self.reads, self.hparams
+        reads, sampling = self.reads, self.sampling
         wished = reads.num_neighbors or {RATES: [0], REV_RATES: [-1]}
         hops = max(map(len, wished.values()))
-        for name in ("num_neighbors", "num_raters", "eval_num_neighbors"):
-            given = hparams[name]
+        for name in ("num_neighbors", "num_neighbors_of_movies", "eval_num_neighbors"):
+            given = getattr(sampling, name)
             if given is not None and reads.num_neighbors is not None and len(given) != hops:
                 raise UserError(
-                    f"--data.{name} {given} is for {len(given)} hops, and the encoder reads {hops}: leave it out, or "
-                    "give the encoder as many layers (--model.encoder.num_layers, if it has that option)"
+                    f"--data.sampling.{name} {given} is for {len(given)} hops, and the encoder reads {hops}: leave it "
+                    "out, or give the encoder as many layers (--model.encoder.num_layers, if it has that option)"
                 )
-        given = hparams["num_neighbors"]
+        given = sampling.num_neighbors
         if not is_training:
             hops = len(given) if given is not None else hops
-            wanted = hparams["eval_num_neighbors"] or [-1] * hops
+            wanted = sampling.eval_num_neighbors or [-1] * hops
             wished, given = {key: wanted if any(n) else n for key, n in wished.items()}, given and wanted
         if given is not None:
             wished = {key: given if key in reads.edge_types else [0] * len(given) for key in wished}
-        return wished | ({RATES: hparams["num_raters"]} if hparams["num_raters"] is not None else {})
+        of_movies = sampling.num_neighbors_of_movies
+        return wished | ({RATES: of_movies} if of_movies is not None else {})
 
     def val_dataloader(self) -> LinkLoader | list[LinkLoader]:
         """Validation links and non-links; messages are the training links. Nothing where ``num_val`` is 0."""
@@ -346,14 +309,14 @@ class MovieLensDataModule(pl.LightningDataModule):
         Raises:
             UserError: there is none.
         """
-        with naming("--data."):
+        with naming("--data.split."):
             return self.split.part(name)
 
     def _part_loader(self, part: str, asked_by: TrainerFn) -> LinkLoader | list[LinkLoader]:
         if part not in self.split.held_out and (self.trainer is None or self.trainer.state.fn != asked_by):
             return []  # a fit without this part
         graph = self.part(part)
-        if self.reads.all_nodes and self.hparams["eval_num_neighbors"] is None:
+        if self.reads.all_nodes and self.sampling.eval_num_neighbors is None:
             graph = without_messages(graph)
             graph[EMBEDDED] = part
         return self._eval_loader(graph)
@@ -387,7 +350,7 @@ class MovieLensDataModule(pl.LightningDataModule):
             edge_type=RATES,
             rev_edge_type=REV_RATES,
             edge_attrs=self.reads.edge_attrs,
-            exclude_seed_links=hparams["exclude_seed_links"],
+            exclude_seed_links=self.sampling.exclude_seed_links,
             seed=hparams["seed"],
             num_workers=hparams["num_workers"],
             num_replicas=self._world_size,
@@ -427,16 +390,21 @@ class MovieLensDataModule(pl.LightningDataModule):
             )
 
 
-def absolute_paths(settings: Mapping[str, Any]) -> dict[str, str]:
+def absolute_paths(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Those settings that are paths, as they are to be kept: so that a run finds its files from any folder."""
     names = [name for name in ("root", "cache_dir", "predict_file") if settings.get(name) is not None]
+    found: dict[str, Any] = {name: _absolute(settings[name]) for name in names}
     # The two tables' names are looked for in the root first.
-    root = Path(settings.get("root") or ".").expanduser()
+    root, reading = Path(settings.get("root") or ".").expanduser(), dict(settings["reading"])
     for name in ("movies_file", "ratings_file"):
-        table = Path(settings.get(name) or "").expanduser()
+        table = Path(reading[name] or "").expanduser()
         if len(table.parts) > 1 and table.exists() and not (root / table).exists():
-            names.append(name)
-    return {name: str(Path(settings[name]).expanduser().absolute()) for name in names}
+            reading[name] = _absolute(reading[name])
+    return found | {"reading": reading}
+
+
+def _absolute(path: str) -> str:
+    return str(Path(path).expanduser().absolute())
 
 
 def data_of(trainer: pl.Trainer) -> MovieLensDataModule | None:

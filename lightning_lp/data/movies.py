@@ -130,7 +130,8 @@ def _check_known(movies_file: RawTable, ratings_file: RawTable, known: IdMap, ra
         f"Only {len(rated) - len(unknown)} of the {len(rated)} distinct movie ids in {ratings_file.path} are found in "
         f"{movies_file.path}: {len(unknown)} are unknown ({first}), with {count} of {total} rating rows. "
         f"{_alike(known, unknown)}The two files do not seem to belong together: use two of one data set; or, if they "
-        "do, give --data.unknown_movies keep (as movies without title and genres) or drop (without their ratings)."
+        "do, give --data.reading.unknown_movies keep (as movies without title and genres) or drop (without their "
+        "ratings)."
     )
 
 

@@ -1,19 +1,134 @@
-"""Refuses settings of the data module that cannot be right."""
+"""The settings of the data module: its groups, and how they were given before 0.2."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, is_dataclass
 from typing import Any, get_args
 
-from lightning_lp.data.schema import UnknownMovies
+from lightning_lp.data.schema import Columns, Reading
 from lightning_lp.errors import UserError, require
+from lightning_lp.graph.strategies import Strategy
 
 _MAX_COUNT, _MAX_WORKERS, _MAX_RATIO = 2**31, 256, 10_000
+_RATIO = f"more than 0, and {_MAX_RATIO:,} or less,"
+
+GROUPS = ("columns", "reading", "split", "sampling")
+"""Arguments of the data module that are dataclasses."""
+OLD_NAMES = {
+    **{f"{name}_column": f"columns.{name}" for name in ("user", "movie", "rating", "time", "title", "genres")},
+    "movie_id_column": "columns.movie_id",
+    **{
+        name: f"reading.{name}"
+        for name in ("movies_file", "ratings_file", "genres_separator", "unknown_movies", "text_ids")
+    },
+    "split": "split.strategy",
+    "num_val": "split.num_val",
+    "num_test": "split.num_test",
+    "split_seed": "split.seed",
+    "disjoint_train_ratio": "split.disjoint_train_ratio",
+    "eval_neg_sampling_ratio": "split.neg_sampling_ratio",
+    "exclude_seed_links": "sampling.exclude_seed_links",
+    "neg_sampling_ratio": "sampling.neg_sampling_ratio",
+    "exact_negatives": "sampling.exact_negatives",
+    "num_neighbors": "sampling.num_neighbors",
+    "num_raters": "sampling.num_neighbors_of_movies",
+    "eval_num_neighbors": "sampling.eval_num_neighbors",
+}
+"""Arguments of the data module before 0.2 -> group and name of now. TensorBoard shows settings by the short names."""
+
+CHANGES = "_changes"
+"""Among the old options: settings that replace those of a checkpoint."""
 
 
-def check_settings(hparams: Mapping[str, Any]) -> None:
-    """Checks the data module's hyper-parameters, before anything is read.
+@dataclass(frozen=True)
+class SplitSettings:
+    """How links are held out for validation and test.
+
+    Attributes:
+        strategy: ``random``, ``temporal`` (the latest of all) or ``leave_last_out`` (the last two of each user).
+        num_val: share of the links held out for validation; 0: no validation, and the last epoch is the best.
+        num_test: share of the links held out for test; 0: no test. With both 0 a model learns from every link.
+        seed: seed of the split, apart from ``--seed_everything``.
+        disjoint_train_ratio: share of the training links that are scored and carry no messages. 0: every training
+            link does both, which needs ``sampling.exclude_seed_links``.
+        neg_sampling_ratio: non-links per link among the validation and test labels.
 
     Raises:
-        UserError: one is out of its range, or two contradict each other.
+        UserError: a value is out of its range.
+    """
+
+    strategy: Strategy = "random"
+    num_val: float = 0.1
+    num_test: float = 0.1
+    seed: int = 0
+    disjoint_train_ratio: float = 0.0
+    neg_sampling_ratio: float = 2.0
+
+    def __post_init__(self) -> None:
+        def check(right: bool, name: str, wanted: str) -> None:
+            require(right, f"--data.split.{name}", getattr(self, name), wanted)
+
+        check(self.strategy in get_args(Strategy), "strategy", f"one of {', '.join(get_args(Strategy))}")
+        check(0 <= self.num_val < 1, "num_val", "0 or more, and less than 1,")
+        check(0 <= self.num_test < 1, "num_test", "0 or more, and less than 1,")
+        check(0 <= self.seed < 2**63, "seed", "0 or more, and less than 2^63,")
+        check(0 <= self.disjoint_train_ratio < 1, "disjoint_train_ratio", "0 or more, and less than 1")
+        check(0 < self.neg_sampling_ratio <= _MAX_RATIO, "neg_sampling_ratio", _RATIO)
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """What is sampled for a batch.
+
+    Attributes:
+        num_neighbors: neighbours sampled per node in each hop; -1 takes all. Default: what the model's encoder wants.
+        num_neighbors_of_movies: of those, how many users are sampled per movie, where that is to differ; [0]: none.
+        eval_num_neighbors: ``num_neighbors`` in evaluation. Default: all; ``LinkPredictionModule`` then embeds all
+            nodes once for a validation or test, and its batches carry no messages.
+        neg_sampling_ratio: negatives per link in training, drawn anew for each batch.
+        exact_negatives: never draw a training link as a negative. ``false`` draws any pair, as the tutorial does.
+        exclude_seed_links: leave the links that a batch scores out of its messages.
+
+    Raises:
+        UserError: a value is out of its range, or lists differ in their number of hops.
+    """
+
+    num_neighbors: list[int] | None = None
+    num_neighbors_of_movies: list[int] | None = None
+    eval_num_neighbors: list[int] | None = None
+    neg_sampling_ratio: float = 2.0
+    exact_negatives: bool = True
+    exclude_seed_links: bool = True
+
+    def __post_init__(self) -> None:
+        def check(right: bool, name: str, wanted: str) -> None:
+            require(right, f"--data.sampling.{name}", getattr(self, name), wanted)
+
+        hops = self.num_neighbors
+        check(
+            hops is None or (len(hops) > 0 and all(n == -1 or 0 < n < _MAX_COUNT for n in hops)),
+            "num_neighbors",
+            "a list of -1 or more than 0",
+        )
+        for name, least in (("eval_num_neighbors", 1), ("num_neighbors_of_movies", 0)):
+            given = getattr(self, name)
+            check(
+                given is None or (len(given) > 0 and all(n == -1 or least <= n < _MAX_COUNT for n in given)),
+                name,
+                f"a list of -1 or at least {least}",
+            )
+            check(
+                given is None or hops is None or len(given) == len(hops),
+                name,
+                f"a list of {len(hops or [])} numbers, as many as num_neighbors has,",
+            )
+        check(0 < self.neg_sampling_ratio <= _MAX_RATIO, "neg_sampling_ratio", _RATIO)
+
+
+def check_settings(hparams: Mapping[str, Any], split: SplitSettings, sampling: Sampling) -> None:
+    """Checks what is in no group, and what groups must agree on, before anything is read.
+
+    Raises:
+        UserError: a setting is out of its range, or two contradict each other.
     """
 
     def check(right: bool, name: str, wanted: str) -> None:
@@ -22,49 +137,70 @@ def check_settings(hparams: Mapping[str, Any]) -> None:
     for name in ("batch_size", "eval_batch_size"):
         check(1 <= hparams[name] < _MAX_COUNT, name, "1 or more, and less than 2^31,")
     check(0 <= hparams["num_workers"] <= _MAX_WORKERS, "num_workers", f"0 to {_MAX_WORKERS}")
-    for name in ("neg_sampling_ratio", "eval_neg_sampling_ratio"):
-        check(0 < hparams[name] <= _MAX_RATIO, name, f"more than 0, and {_MAX_RATIO:,} or less,")
-    for name in ("num_val", "num_test"):
-        check(0 <= hparams[name] < 1, name, "0 or more, and less than 1,")
-    for name in ("split_seed", "seed"):
-        check(0 <= hparams[name] < 2**63, name, "0 or more, and less than 2^63,")
-    check(0 <= hparams["disjoint_train_ratio"] < 1, "disjoint_train_ratio", "0 or more, and less than 1")
-    hops = hparams["num_neighbors"]
-    check(
-        hops is None or (len(hops) > 0 and all(n == -1 or 0 < n < _MAX_COUNT for n in hops)),
-        "num_neighbors",
-        "a list of -1 or more than 0",
-    )
-    for name, least in (("eval_num_neighbors", 1), ("num_raters", 0)):
-        given = hparams[name]
-        check(
-            given is None or (len(given) > 0 and all(n == -1 or least <= n < _MAX_COUNT for n in given)),
-            name,
-            f"a list of -1 or at least {least}",
-        )
-        check(
-            given is None or hops is None or len(given) == len(hops),
-            name,
-            f"a list of {len(hops or [])} numbers, as many as num_neighbors has,",
-        )
-    _check_names(hparams, check)
-    if hparams["disjoint_train_ratio"] == 0 and not hparams["exclude_seed_links"]:
+    check(0 <= hparams["seed"] < 2**63, "seed", "0 or more, and less than 2^63,")
+    if split.disjoint_train_ratio == 0 and not sampling.exclude_seed_links:
         raise UserError(
-            "--data.exclude_seed_links false with --data.disjoint_train_ratio 0 would show the model the very links "
-            "that it is to predict: leave one of them on"
+            "--data.sampling.exclude_seed_links false with --data.split.disjoint_train_ratio 0 would show the model "
+            "the very links that it is to predict: leave one of them on"
         )
 
 
-def _check_names(hparams: Mapping[str, Any], check: Callable[[bool, str, str], None]) -> None:
-    """Files and columns have names, and columns of one file different ones."""
-    for name in ("movies_file", "ratings_file"):
-        check(hparams[name] is None or hparams[name].strip() != "", name, "the name of a file")
-    check(hparams["genres_separator"] != "", "genres_separator", "a character or more")
-    check(hparams["unknown_movies"] in get_args(UnknownMovies), "unknown_movies", "refuse, drop or keep")
-    own = "movie_id_column"
-    names = [name for name in hparams if name.endswith("_column") and hparams[name] is not None]
-    for name in names:
-        check(hparams[name].strip() != "", name, "the name of a column")
-        others = {own, "title_column", "genres_column"} if name == own else {*names} - {own}
-        same = [other for other in names if other in others and hparams[other] == hparams[name] and other != name]
-        check(not same, name, f"another column than --data.{', --data.'.join(same)} has")
+def grouped(*layers: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of the data module with each one in its group, whether or not it was given there; the later wins.
+
+    Args:
+        layers: settings as now or before 0.2. A group may be incomplete: those of all layers are put together.
+    """
+    found: dict[str, Any] = {}
+    for name, value in (item for layer in layers for item in layer.items()):
+        if is_dataclass(value) and not isinstance(value, type):
+            value = asdict(value)
+        is_group = name in GROUPS and isinstance(value, Mapping)
+        place, _, leaf = (name if is_group else OLD_NAMES.get(name, name)).partition(".")
+        leaves = found.setdefault(place, {}) if is_group or leaf else None
+        if isinstance(leaves, dict):
+            leaves.update(value if is_group else {leaf: value})
+        elif leaves is None:
+            found[name] = value
+    return found
+
+
+def dotted(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings by the names that follow ``--data.``, with one that was given as before 0.2 by its name of now."""
+    return dict(_dotted(grouped(settings)))
+
+
+def _dotted(settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for name, value in settings.items():
+        if name in GROUPS and isinstance(value, Mapping):
+            yield from ((f"{name}.{leaf}", each) for leaf, each in value.items())
+        else:
+            yield name, value
+
+
+def short_names(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings by their short names, which differ from each other though they tell of no group."""
+    short = {new: old for old, new in OLD_NAMES.items()}
+    return {short.get(name, name): value for name, value in dotted(settings).items()}
+
+
+def with_old_options(groups: Mapping[str, Any], old: Mapping[str, Any]) -> dict[str, Any]:
+    """The groups as dictionaries, with settings that were the data module's own before 0.2.
+
+    Args:
+        groups: those of now; a dictionary may lack what is to be as by default.
+        old: settings by their old names; those of ``CHANGES`` go before all others.
+
+    Raises:
+        TypeError: there never was such a setting, or its group is given, too.
+    """
+    defaults = {"columns": Columns(), "reading": Reading(), "split": SplitSettings(), "sampling": Sampling()}
+    rest = {name: value for name, value in old.items() if name != CHANGES}
+    if unknown := [name for name in rest if name not in OLD_NAMES]:
+        raise TypeError(f"MovieLensDataModule has no arguments {', '.join(unknown)}")
+    for name in rest:
+        group, leaf = OLD_NAMES[name].split(".")
+        given = groups[group]
+        if isinstance(given, Mapping) or (is_dataclass(given) and given != defaults[group]):
+            raise TypeError(f"{name} is now {leaf} of {group}, which is given, too: give it there alone")
+    return grouped(defaults, groups, rest, old.get(CHANGES, {}))

@@ -88,7 +88,9 @@ class Pairs:
     first_unknown: str = ""
 
 
-def read_tables(root: Path | str, columns: Columns = STANDARD, reading: Reading = DEFAULT) -> Tables:
+def read_tables(
+    root: Path | str, columns: Columns = STANDARD, reading: Reading = DEFAULT, *, needs_ratings: bool = False
+) -> Tables:
     """Read a folder's movies and ratings, in any of the layouts of ``layouts.py`` and formats of ``formats.py``.
 
     Rating rows with a blank id or rating, of a movie that the movies' file lacks, and all but the latest of
@@ -98,6 +100,7 @@ def read_tables(root: Path | str, columns: Columns = STANDARD, reading: Reading 
         root: the folder.
         columns: the columns' names in the files.
         reading: how the files are found and read.
+        needs_ratings: whether the ratings' values are needed; otherwise a column of words is ignored.
 
     Raises:
         UserError: a file is missing, malformed or empty, a value cannot be read, a movie is described in
@@ -107,8 +110,8 @@ def read_tables(root: Path | str, columns: Columns = STANDARD, reading: Reading 
     movies_file, ratings_file = read_layout(root, columns, reading)
     ((users, user_rows),) = read_ids([ratings_file], USER, as_text=reading.text_ids)
     catalogue, rated, rated_rows = read_movies(movies_file, ratings_file, reading)
-    remedy, notes = "; or train without ratings: give --data.rating_column null", list[str]()
-    if reading.needs_ratings:
+    remedy, notes = "; or train without ratings: give --data.columns.rating null", list[str]()
+    if needs_ratings:
         remedy += " and no --data.min_rating"
     else:
         ratings_file, notes = _without_words(ratings_file)

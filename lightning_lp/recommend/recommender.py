@@ -2,7 +2,6 @@
 
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from lightning_lp.data.ids import IdMap
 from lightning_lp.data.lookup import look_up
 from lightning_lp.data.rating_graph import genre_names, multi_hot
 from lightning_lp.data.schema import MOVIE, NO_GENRES, RATES, REV_RATES, USER, Columns
+from lightning_lp.data.settings import grouped
 from lightning_lp.data.titles import title_terms
 from lightning_lp.errors import UserError
 from lightning_lp.model.module import LinkPredictionModule
@@ -66,9 +66,7 @@ class Recommender:
         self.titles: list[str] = state["titles"]
         genres = [genre_names(text) for text in state["genres"]]
         self.genres = [tuple(name for name in names if name != NO_GENRES) for names in genres]
-        settings = state.get("settings", {})
-        options = {each.name: f"{each.name}_column" for each in fields(Columns)}
-        self.columns = Columns(**{name: settings[option] for name, option in options.items() if option in settings})
+        self.columns = Columns(**grouped(state.get("settings", {})).get("columns", {}))
         seen = torch.cat([state["links"], state["below_min_rating"]], dim=1).numpy()
         counts = np.bincount(seen[0], minlength=len(self.users))
         self.seen_indptr = np.append(0, np.cumsum(counts))

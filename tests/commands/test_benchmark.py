@@ -173,7 +173,8 @@ def test_fast_is_the_tutorials_model_and_loss():
     fast_, tutorial = (yaml.safe_load(packaged(name).read_text()) for name in ("fast", "tutorial"))
     for name in ("encoder", "losses", "weight_decay"):
         assert fast_["model"][name] == tutorial["model"][name]
-    for name in ("neg_sampling_ratio", "eval_neg_sampling_ratio", "title_terms"):
-        assert fast_["data"][name] == tutorial["data"][name]
-    assert len(fast_["data"]["num_neighbors"]) == 2
+    for group in ("split", "sampling"):
+        assert fast_["data"][group]["neg_sampling_ratio"] == tutorial["data"][group]["neg_sampling_ratio"]
+    assert fast_["data"]["title_terms"] == tutorial["data"]["title_terms"]
+    assert len(fast_["data"]["sampling"]["num_neighbors"]) == 2
     assert fast_["early_stopping"]["stopping_threshold"] == fast.TARGET

@@ -10,6 +10,7 @@ from lightning_lp.checkpointing.finding import load_run
 from lightning_lp.commands import compare as module
 from lightning_lp.commands.compare import compare
 from lightning_lp.commands.comparison_tables import markdown
+from lightning_lp.data.settings import Sampling
 from lightning_lp.data.sources.synthetic import write_movielens
 from lightning_lp.errors import UserError
 from lightning_lp.evaluation.baselines import BASELINES
@@ -24,7 +25,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_movielens(folder / "movies", num_users=40, num_movies=60, num_ratings=900, seed=0)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        fit(folder / "movies", "--data.split_seed=5")
+        fit(folder / "movies", "--data.split.seed=5")
         assert len(run_folders()) == 1
     return folder
 
@@ -81,7 +82,7 @@ def test_a_run_is_compared_on_its_own_split(folder, capsys):
 @pytest.mark.slow
 def test_without_a_run_settings_are_searched(folder, trained, monkeypatch):
     monkeypatch.setattr(module, "BASELINES", {name: BASELINES[name] for name in ("popularity", "ItemKNN", "EASE")})
-    common = [f"--data.root={trained / 'movies'}", "--data.split=leave_last_out"]
+    common = [f"--data.root={trained / 'movies'}", "--data.split.strategy=leave_last_out"]
     compare(common)
     found = report(folder / "lightning_logs" / "comparison")
     assert found["split"]["strategy"] == "leave_last_out"
@@ -114,7 +115,7 @@ def test_what_would_not_fit_in_memory_is_skipped_with_the_reason(folder, trained
     [
         (["--run", "nowhere"], "nowhere: no such file or folder"),
         (["--run", "lightning_logs"], "no one best checkpoint"),
-        (["--run", "lightning_logs/version_0", "--data.split_seed", "6"], "another split of the same data"),
+        (["--run", "lightning_logs/version_0", "--data.split.seed", "6"], "another split of the same data"),
         (["--run", "lightning_logs/version_0", "--out", "lightning_logs/version_0/config.yaml"], "is a file"),
         (["--data.root", "nowhere"], "nowhere not found"),
         (["--run", "lightning_logs/version_0/config.yaml"], "not a checkpoint of lightning_lp"),
@@ -140,8 +141,9 @@ def test_the_script_is_that_command(folder, capsys):
 
 def test_the_checkpoint_is_enough_to_find_the_data_settings(folder):
     checkpoint = next((folder / "lightning_logs" / "version_0" / "checkpoints").glob("epoch*.ckpt"))
-    data, model = load_run(checkpoint, {"eval_batch_size": 7})
-    assert data.hparams["split_seed"] == 5
+    data, model = load_run(checkpoint, {"eval_batch_size": 7, "sampling": {"neg_sampling_ratio": 3.0}})
+    assert data.split_settings.seed == 5
+    assert data.sampling == Sampling(neg_sampling_ratio=3.0)
     assert data.hparams["eval_batch_size"] == 7
     assert all(torch.isfinite(weight).all() for weight in model.parameters())
 

@@ -52,7 +52,7 @@ REFUSED = {
     "semicolon_with_header": ["movies.csv line 1", "separated by ';'", "','"],
     "ml1m_double_colon": ["movies.csv line 1", "movieId, title, genres", "found: 1::", "'::'"],
     "lowercase_headers": ["movies.csv line 1", "wanted: movieId", "found: movieid", "upper and lower case"],
-    "renamed_columns": ["ratings.csv line 1", "no column movieId", "found: userId, itemId", "--data.movie_column"],
+    "renamed_columns": ["ratings.csv line 1", "no column movieId", "found: userId, itemId", "--data.columns.movie"],
     "unquoted_comma_title": ["movies.csv line 21: 3 fields wanted, 4 found", "title", "in double quotes"],
     "unquoted_comma_first_row": ["movies.csv line 2: 3 fields wanted, 4 found", "title", "in double quotes"],
     "duplicate_movie_conflict": ["movies.csv lines 10 and 32", "movieId 9", "remove one"],

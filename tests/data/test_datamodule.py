@@ -5,7 +5,8 @@ import pytorch_lightning as pl
 import torch
 
 from lightning_lp.data.datamodule import MovieLensDataModule
-from lightning_lp.data.schema import RATES, REV_RATES
+from lightning_lp.data.schema import RATES, REV_RATES, Columns, Reading
+from lightning_lp.data.settings import Sampling, SplitSettings
 from lightning_lp.data.sources.synthetic import write_movielens
 from lightning_lp.errors import UserError
 
@@ -27,7 +28,9 @@ def test_a_batch_larger_than_the_data_leaves_messages(root):
 
 
 def test_where_no_links_are_left_out_a_batch_is_as_large_as_asked(root):
-    data = MovieLensDataModule(root=root, disjoint_train_ratio=0.3, exclude_seed_links=False)
+    data = MovieLensDataModule(
+        root=root, split=SplitSettings(disjoint_train_ratio=0.3), sampling=Sampling(exclude_seed_links=False)
+    )
     data.setup()
     assert len(data.train_dataloader()) == 1
 
@@ -76,7 +79,9 @@ def test_milliseconds_are_split_as_the_same_seconds(root, tmp_path):
     header, *rows = (Path(root) / "ratings.csv").read_text().splitlines()
     (tmp_path / "ratings.csv").write_text("\n".join([header, *(f"{row}000" for row in rows)]))
     (tmp_path / "movies.csv").write_bytes((Path(root) / "movies.csv").read_bytes())
-    seconds, milliseconds = (MovieLensDataModule(root=str(path), split="temporal") for path in (root, tmp_path))
+    seconds, milliseconds = (
+        MovieLensDataModule(root=str(path), split=SplitSettings("temporal")) for path in (root, tmp_path)
+    )
     for data in (seconds, milliseconds):
         data.setup()
     assert milliseconds.split.fingerprint == seconds.split.fingerprint
@@ -85,11 +90,17 @@ def test_milliseconds_are_split_as_the_same_seconds(root, tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"genres_separator": ""}, r"--data\.genres_separator : a character or more wanted"),
-        ({"unknown_movies": "ask"}, r"--data\.unknown_movies ask: refuse, drop or keep wanted"),
-        ({"ratings_file": " "}, r"--data\.ratings_file  : the name of a file wanted"),
-        ({"movie_id_column": "title"}, r"--data\.movie_id_column title: another column than --data\.title_column"),
-        ({"rating_column": "userId"}, r"--data\.rating_column userId: another|--data\.user_column userId: another"),
+        ({"reading": {"genres_separator": ""}}, r"--data\.reading\.genres_separator : a character or more wanted"),
+        ({"reading": {"unknown_movies": "ask"}}, r"--data\.reading\.unknown_movies ask: refuse, drop or keep wanted"),
+        ({"reading": {"ratings_file": " "}}, r"--data\.reading\.ratings_file  : the name of a file wanted"),
+        (
+            {"columns": {"movie_id": "title"}},
+            r"--data\.columns\.movie_id title: another column than --data\.columns\.title",
+        ),
+        (
+            {"columns": {"rating": "userId"}},
+            r"--data\.columns\.rating userId: another|--data\.columns\.user userId: another",
+        ),
     ],
 )
 def test_settings_that_cannot_be_right(root, settings, message):
@@ -98,17 +109,20 @@ def test_settings_that_cannot_be_right(root, settings, message):
 
 
 def test_settings_of_two_files_may_be_alike(root):
-    MovieLensDataModule(root=root, movie_id_column="userId")
-    MovieLensDataModule(root=root, movie_id_column="movieId")
-    MovieLensDataModule(root=root, rating_column=None, time_column=None, title_column=None, genres_column=None)
+    for columns in (
+        Columns(movie_id="userId"),
+        Columns(movie_id="movieId"),
+        Columns(rating=None, time=None, title=None, genres=None),
+    ):
+        assert MovieLensDataModule(root=root, columns=columns).columns == columns
 
 
 def test_a_run_finds_its_tables_from_any_folder(root, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "films.csv").write_bytes((Path(root) / "movies.csv").read_bytes())
-    data = MovieLensDataModule(root=root, movies_file="other/films.csv", ratings_file="ratings.csv")
-    assert data.hparams["movies_file"] == str(tmp_path / "other" / "films.csv")
-    assert data.hparams["ratings_file"] == "ratings.csv"
+    data = MovieLensDataModule(root=root, reading=Reading(movies_file="other/films.csv"))
+    assert data.hparams["reading"]["movies_file"] == str(tmp_path / "other" / "films.csv")
+    assert data.hparams["reading"]["ratings_file"] == "ratings.csv"
     monkeypatch.chdir("/")
-    assert MovieLensDataModule(**{name: data.hparams[name] for name in ("root", "movies_file")}).num_movies == 60
+    assert MovieLensDataModule(**{name: data.hparams[name] for name in ("root", "reading")}).num_movies == 60

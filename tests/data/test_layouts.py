@@ -103,15 +103,16 @@ def test_a_missing_file_is_told_with_what_there_is_and_the_ways_out(tmp_path):
     write(tmp_path, **{"Movie.CSV": "", "rating.csv.gz": "", "notes.txt": ""})
     with pytest.raises(UserError) as error:
         find_layout(tmp_path)
-    assert "--data.movies_file NAME and --data.ratings_file NAME (the folder holds Movie.CSV, rating.csv.gz)" in str(
-        error.value
+    assert (
+        "--data.reading.movies_file NAME and --data.reading.ratings_file NAME "
+        "(the folder holds Movie.CSV, rating.csv.gz)" in str(error.value)
     )
-    assert "--data.movies_file null" in str(error.value)
+    assert "--data.reading.movies_file null" in str(error.value)
     write(tmp_path, movies__csv="")
     with pytest.raises(UserError) as error:
         find_layout(tmp_path, Reading(ratings_file="ratings.tsv"))
     assert str(error.value).startswith(f"{tmp_path / 'ratings.tsv'} not found")
-    assert "--data.ratings_file NAME (the folder holds Movie.CSV, rating.csv.gz)" in str(error.value)
+    assert "--data.reading.ratings_file NAME (the folder holds Movie.CSV, rating.csv.gz)" in str(error.value)
     assert "movies_file" not in str(error.value)
     (tmp_path / "Movie.CSV").unlink()
     (tmp_path / "rating.csv.gz").unlink()
@@ -134,13 +135,12 @@ def test_columns_that_are_not_to_be_read(tmp_path):
 
 def test_the_movie_id_of_the_movies_file_has_its_own_name(tmp_path):
     write(tmp_path, movies__csv="id,title\n1,a\n", ratings__csv="userId,item,id\n1,1,9\n")
-    columns = Columns(movie="item")
-    movies, ratings = read_layout(tmp_path, columns, Reading(movie_id_column="id"))
+    movies, ratings = read_layout(tmp_path, Columns(movie="item", movie_id="id"))
     assert (movies.texts("movie").tolist(), ratings.texts("movie").tolist()) == (["1"], ["1"])
-    with pytest.raises(UserError, match=r"movies\.csv line 1: no column movieId .*--data\.movie_id_column"):
+    with pytest.raises(UserError, match=r"movies\.csv line 1: no column movieId .*--data\.columns\.movie_id"):
         read_layout(tmp_path, Columns(movie="movieId", user="item"))
     with pytest.raises(UserError, match=r"ratings\.csv line 1: no column movieId"):
-        read_layout(tmp_path, Columns(), Reading(movie_id_column="id"))
+        read_layout(tmp_path, Columns(movie_id="id"))
 
 
 def test_missing_folder(tmp_path):

@@ -21,11 +21,15 @@ RATINGS = ["userId,movieId,rating,timestamp", "7,2,4.5,30", "7,1,0,20", "5,1,3,1
 @pytest.fixture
 def read(tmp_path):
     def read_lines(
-        movies: list[str] = MOVIES, ratings: list[str] = RATINGS, columns: Columns = STANDARD, **reading: Any
+        movies: list[str] = MOVIES,
+        ratings: list[str] = RATINGS,
+        columns: Columns = STANDARD,
+        needs_ratings: bool = False,
+        **reading: Any,
     ) -> Tables:
         (tmp_path / "movies.csv").write_text("\n".join(movies))
         (tmp_path / "ratings.csv").write_text("\n".join(ratings))
-        return read_tables(tmp_path, columns, Reading(**reading))
+        return read_tables(tmp_path, columns, Reading(**reading), needs_ratings=needs_ratings)
 
     return read_lines
 
@@ -75,16 +79,18 @@ def test_only_ids_are_required(read):
     assert list(tables.ratings) == ["user", "movie", "rating"]
     assert tables.ratings.rating.isna().all()
     assert "no column timestamp" in tables.time_problem
-    assert "--data.time_column" in tables.time_problem
+    assert "--data.columns.time" in tables.time_problem
 
 
 def test_renamed_columns(read):
     columns = Columns(user="u", movie="m", rating="r", time="t", title="name", genres="kinds")
     renamed = read(["m,name,kinds", *MOVIES[1:]], ["u,m,r,t", *RATINGS[1:]], columns)
     check_equal(renamed, read())
-    with pytest.raises(UserError, match=r"movies\.csv and .*ratings\.csv line 1: no column m .* --data\.movie_column"):
+    with pytest.raises(
+        UserError, match=r"movies\.csv and .*ratings\.csv line 1: no column m .* --data\.columns\.movie"
+    ):
         read(columns=Columns(movie="m"))
-    with pytest.raises(UserError, match=r"ratings\.csv line 1: no column when .* --data\.time_column"):
+    with pytest.raises(UserError, match=r"ratings\.csv line 1: no column when .* --data\.columns\.time"):
         read(columns=Columns(time="when"))
 
 
@@ -189,7 +195,7 @@ def test_ratings_of_words_are_ignored_unless_they_are_needed(read, words):
 
 
 def test_a_few_words_among_ratings_are_refused_with_the_way_out(read):
-    with pytest.raises(UserError, match=r"line 5, column rating: 'good' .*--data\.rating_column null"):
+    with pytest.raises(UserError, match=r"line 5, column rating: 'good' .*--data\.columns\.rating null"):
         read(ratings=[*RATINGS, "1,1,good,1"])
     tables = read(ratings=[*RATINGS, "1,1,good,1"], columns=Columns(rating=None))
     assert (len(tables.ratings), tables.notes) == (4, [])
@@ -208,7 +214,7 @@ def test_columns_that_are_not_read(read):
     tables = read(columns=Columns(rating=None, time=None, title=None, genres=None))
     assert list(tables.ratings) == ["user", "movie", "rating"]
     assert tables.ratings.rating.isna().all()
-    assert "--data.time_column null" in tables.time_problem
+    assert "--data.columns.time null" in tables.time_problem
     assert rows(tables.movies) == [[1, "1", ""], [2, "2", ""], [3, "3", ""]]
 
 
@@ -246,7 +252,7 @@ def test_few_unknown_movies_are_dropped_many_refused(read):
 @pytest.mark.parametrize("rated", ["9", "x9"])
 def test_unknown_movies_are_dropped_or_kept_if_asked(read, rated):
     ratings = [*RATINGS, f"7,{rated},5,40", f"5,{rated},5,40"]
-    with pytest.raises(UserError, match=r"--data\.unknown_movies keep .* or drop"):
+    with pytest.raises(UserError, match=r"--data\.reading\.unknown_movies keep .* or drop"):
         read(ratings=ratings)
     dropped = read(ratings=ratings, unknown_movies="drop")
     assert (dropped.dropped, len(dropped.ratings), len(dropped.movies)) == ({"unknown_movie": 2}, 3, 3)
@@ -289,7 +295,7 @@ def test_genres_are_split_at_the_separator(read):
     movies = ["movieId,title,genres", '1,A,"Drama, War"', "2,B,War", '3,C,"War, Crime"']
     tables = read(movies, genres_separator=",")
     assert (tables.movies.genres.tolist(), tables.notes) == (["Drama|War", "War", "War|Crime"], [])
-    assert "--data.genres_separator ','" in read(movies).notes[0]
+    assert "--data.reading.genres_separator ','" in read(movies).notes[0]
 
 
 def test_words_that_are_ids_are_kept_and_noted(read):

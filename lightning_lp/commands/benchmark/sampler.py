@@ -2,6 +2,7 @@
 
 import gc
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 from statistics import median
 
@@ -34,8 +35,10 @@ def sampler(workload: Workload) -> Iterator[Figure]:
     for fan_out in FAN_OUTS:
         for batch_size in BATCH_SIZES:
             for workers in WORKERS:
-                changes = {"batch_size": batch_size, "num_neighbors": list(fan_out), "num_raters": None}
-                data.hparams.update(changes | {"num_workers": workers})
+                data.sampling = replace(
+                    data.sampling, num_neighbors=list(fan_out), num_neighbors_of_movies=None, eval_num_neighbors=None
+                )
+                data.hparams.update({"batch_size": batch_size, "num_workers": workers})
                 links, edges = sampled_per_second(data.train_dataloader(), workload.repeat)
                 setting = f"batch {batch_size:,}, fan-out {list(fan_out)}, {workers} workers"
                 yield Figure("sampler", "links", setting, links, "/s")

@@ -42,7 +42,10 @@ SPACE: Mapping[str, BaseDistribution] = {
 ranking depends on it, and a search on rankings would leave a value by chance, and probabilities that are wrong."""
 
 DEFAULT_STUDY = Path("lightning_logs/tune/study.db")
-_REFUSED = ("--seed_everything", "--data.split_seed", "--ckpt_path", "--resume", "--print_config")
+_REFUSED = (
+    *("--seed_everything", "--data.split.seed", "--data.split_seed", "--ckpt_path"),
+    *("--resume", "--print_config"),
+)
 _DIVERGED = ("the training loss is", "the validation loss is")
 """How a fit's refusal to go on without finite numbers begins."""
 
@@ -121,9 +124,12 @@ def _parse(args: Sequence[str] | None) -> tuple[Namespace, list[str]]:
 def _check_settings(settings: Mapping[str, Any]) -> None:
     """Refuses settings of ``fit`` that no trial could be trained or judged with."""
     check_model(settings["model"])
-    for group, name in (("data", "num_val"), ("trainer", "limit_val_batches")):
-        if settings[group][name] == 0:
-            raise UserError(f"--{group}.{name} 0: a search needs validation; leave the option out")
+    for option, value in (
+        ("data.split.num_val", settings["data"]["split"]["num_val"]),
+        ("trainer.limit_val_batches", settings["trainer"]["limit_val_batches"]),
+    ):
+        if value == 0:
+            raise UserError(f"--{option} 0: a search needs validation; leave the option out")
     devices = settings["trainer"]["devices"]
     is_one = devices in ("auto", 1, "1") or (isinstance(devices, list) and len(devices) == 1)
     if not is_one or settings["trainer"]["num_nodes"] != 1:
@@ -188,7 +194,7 @@ def measure(settings: Mapping[str, Any], seed: int, metric: str = METRIC) -> flo
         The metric of the best checkpoint on validation. If the training diverged, 0 or, where small is good, infinity.
     """
     own: dict[str, Any] = copy.deepcopy(dict(settings))
-    own["seed_everything"] = own["data"]["split_seed"] = seed
+    own["seed_everything"] = own["data"]["split"]["seed"] = seed
     with tempfile.TemporaryDirectory() as folder, without_output():
         quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
         own["trainer"] |= {**quiet, "default_root_dir": folder}
@@ -205,8 +211,8 @@ def measure(settings: Mapping[str, Any], seed: int, metric: str = METRIC) -> flo
     found = fitted.results.results.get("validation", {}).get(metric)
     if found is None:
         raise UserError(
-            f"--metric {metric} has no value on the validation part (--data.num_val, --trainer.limit_val_batches): "
-            "hold out more of the links, or choose another metric"
+            f"--metric {metric} has no value on the validation part (--data.split.num_val, "
+            "--trainer.limit_val_batches): hold out more of the links, or choose another metric"
         )
     return float(found)
 

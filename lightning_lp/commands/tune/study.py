@@ -14,6 +14,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
+from lightning_lp.data.settings import OLD_NAMES
 from lightning_lp.errors import UserError
 from lightning_lp.evaluation.direction import VALIDATION
 
@@ -81,7 +82,7 @@ def prepare(study: optuna.Study, start: Mapping[str, Any], settings: Mapping[str
     """
     now = dict(_flat({"metric": METRIC, **settings}))
     now = json.loads(json.dumps({name: value for name, value in now.items() if not name.startswith(_HARMLESS)}))
-    before = {"metric": METRIC, **study.user_attrs.get("settings", now)}
+    before = {"metric": METRIC, **_named_now(study.user_attrs.get("settings", now))}
     for name in sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name)):
         if finished_of(study):
             raise UserError(
@@ -124,6 +125,12 @@ def finished_of(study: optuna.Study) -> list[FrozenTrial]:
 def best_of(study: optuna.Study) -> FrozenTrial | None:
     """The best finished trial, or none yet."""
     return next(iter(finished_of(study)), None)
+
+
+def _named_now(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings by the names of now, as a study of before 0.2 has them, too."""
+    data = {f"data.{old}": f"data.{new}" for old, new in OLD_NAMES.items()}
+    return {data.get(name, name): value for name, value in settings.items()}
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

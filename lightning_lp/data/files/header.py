@@ -7,7 +7,7 @@ from lightning_lp.data.files.cells import NUMBER
 from lightning_lp.errors import UserError
 
 COLUMN_OPTIONS: Mapping[str, str] = MappingProxyType(
-    {name: f"--data.{name}_column" for name in ("user", "movie", "rating", "time", "title", "genres")}
+    {name: f"--data.columns.{name}" for name in ("user", "movie", "rating", "time", "title", "genres")}
 )
 """The options that name the columns, by the package's own names."""
 

@@ -20,7 +20,7 @@ STANDARD = Columns()
 DEFAULT = Reading()
 
 _MAX_LISTED = 10
-_MOVIE_OPTIONS = "--data.movie_column, or for this file alone with --data.movie_id_column"
+_MOVIE_OPTIONS = "--data.columns.movie, or for this file alone with --data.columns.movie_id"
 
 
 @dataclass(frozen=True)
@@ -108,10 +108,10 @@ def _missing(root: Path, absent: Mapping[str, str]) -> str:
     ways = ["put the file there"]
     if others:
         listed = ", ".join(others[:_MAX_LISTED]) + ", ..." * (len(others) > _MAX_LISTED)
-        options = " and ".join(f"--data.{kind}_file NAME" for kind in absent)
+        options = " and ".join(f"--data.reading.{kind}_file NAME" for kind in absent)
         ways.append(f"name another with {options} (the folder holds {listed})")
     if "movies" in absent:
-        ways.append("train on the ratings alone with --data.movies_file null")
+        ways.append("train on the ratings alone with --data.reading.movies_file null")
     paths = " and ".join(str(root / name) for name in absent.values())
     return f"{paths} not found: {', '.join(ways)}, or name another folder with --data.root."
 
@@ -124,7 +124,7 @@ def read_layout(
     Args:
         root: the folder.
         columns: names of the columns, where the files themselves name them.
-        reading: which files, and the name of the movie's id in the first.
+        reading: which files.
 
     Returns:
         The movies (``movie`` and, where the file has them, ``title`` and ``genres``), if there is such a file, and
@@ -136,14 +136,14 @@ def read_layout(
     layout = find_layout(root, reading)
     if layout.ratings_dialect.header:
         unread: dict[str, Any] = {column: None for column, name in vars(columns).items() if name is None}
-        columns, reading = replace(STANDARD, **unread), replace(reading, movie_id_column=None)
+        columns = replace(STANDARD, **unread)
     rated, described = _named(columns, "user", "movie", "rating", "time"), _named(columns, "movie", "title", "genres")
     ratings_path = root / layout.ratings
     if layout.movies is None:
         return None, _read(ratings_path, layout.ratings_dialect, rated)
     # The movie's column may be renamed in one of the files only.
-    fallback = {"movie": STANDARD.movie} if reading.movie_id_column is None else {}
-    described["movie"] = reading.movie_id_column or columns.movie
+    fallback = {"movie": STANDARD.movie} if columns.movie_id is None else {}
+    described["movie"] = columns.movie_id or columns.movie
     if layout.genres is None:
         movies = _read(root / layout.movies, layout.movies_dialect, described, fallback)
     else:
@@ -152,7 +152,7 @@ def read_layout(
     if fallback and columns.movie not in (movies.names["movie"], ratings.names["movie"]):
         raise UserError(
             f"{movies.path} and {ratings.path} line 1: no column {columns.movie} (found: {', '.join(movies.found)}; "
-            f"{', '.join(ratings.found)}). Give the right name with --data.movie_column."
+            f"{', '.join(ratings.found)}). Give the right name with --data.columns.movie."
         )
     return movies, ratings
 

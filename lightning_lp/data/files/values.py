@@ -68,11 +68,11 @@ def read_times(file: RawTable, rows: Ints) -> tuple[Ints | None, str | None]:
         The times and None; or None and the reason: the file has none, or one of the cells cannot be read.
     """
     if "time" not in file.names:
-        return None, "--data.time_column null leaves it out: name the column."
+        return None, "--data.columns.time null leaves it out: name the column."
     if "time" not in file:
         return None, (
             f"{file.path} has no column {file.names['time']} (found: {', '.join(file.found)}): add the times, "
-            "or give their column's name with --data.time_column."
+            "or give their column's name with --data.columns.time."
         )
     if file.is_text("time"):
         times, bad = _parse_times(file.texts("time")[rows])

@@ -1,0 +1,135 @@
+"""Options of the data as they were given before 0.2, on the command line and in YAML files."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lightning_lp.commands.cli import main, settings_of
+from lightning_lp.commands.compare import _parse
+from lightning_lp.data.settings import OLD_NAMES
+from tests.test_mistakes import call
+
+VALUES = {
+    **{f"{name}_column": f"my {name}" for name in ("user", "movie", "rating", "time", "title", "genres", "movie_id")},
+    "movies_file": "films.csv",
+    "ratings_file": "votes.csv",
+    "genres_separator": ";",
+    "unknown_movies": "keep",
+    "text_ids": True,
+    "split": "temporal",
+    "num_val": 0.2,
+    "num_test": 0.3,
+    "split_seed": 7,
+    "disjoint_train_ratio": 0.4,
+    "exclude_seed_links": False,
+    "neg_sampling_ratio": 3.0,
+    "eval_neg_sampling_ratio": 5.0,
+    "exact_negatives": False,
+    "num_neighbors": [4, 3],
+    "num_raters": [2, 1],
+    "eval_num_neighbors": [-1, 9],
+}
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def expected() -> dict:
+    found: dict = {}
+    for name, new in OLD_NAMES.items():
+        group, leaf = new.split(".")
+        found.setdefault(group, {})[leaf] = VALUES[name]
+    return found
+
+
+@pytest.mark.parametrize("apart", [True, False])
+def test_flags(apart, capsys):
+    pairs = [(f"--data.{name}", yaml.safe_dump(value, default_flow_style=True)) for name, value in VALUES.items()]
+    pairs = [(flag, value.removesuffix("...\n").strip()) for flag, value in pairs]
+    flags = [part for pair in pairs for part in pair] if apart else ["=".join(pair) for pair in pairs]
+    data = settings_of(flags)["data"]
+    assert {group: data[group] for group in expected()} == expected()
+    notes = [line for line in capsys.readouterr().err.splitlines() if line.startswith("note: ")]
+    assert len(notes) == 1
+    assert all(f"--data.{old} is now --data.{new}" in notes[0] for old, new in OLD_NAMES.items())
+
+
+def test_a_yaml_file(capsys):
+    Path("old.yaml").write_text(yaml.safe_dump({"data": {"batch_size": 9, **VALUES}}))
+    data = settings_of(["--config=old.yaml"])["data"]
+    assert {group: data[group] for group in expected()} == expected()
+    assert data["batch_size"] == 9
+    err = capsys.readouterr().err
+    assert err.count("note: ") == 1
+    assert "note: old.yaml: data." in err
+    assert f", and {len(VALUES) - 3} more (lightning-lp fit --help" in err
+    Path("old.yaml").write_text("data: {split: temporal, num_val: 0.2}")
+    assert settings_of(["--config=old.yaml"])["data"]["split"]["num_val"] == 0.2
+    err = capsys.readouterr().err
+    assert "old.yaml: data.split is now data.split.strategy, data.num_val is now data.split.num_val; the old" in err
+    Path("old.yaml").rename("config.yaml")
+    assert settings_of(["--config=config.yaml"])["data"]["split"]["strategy"] == "temporal"
+    assert capsys.readouterr().err == ""
+
+
+def test_the_later_wins():
+    assert (
+        settings_of(["--data.split=temporal", "--data.split.strategy=random"])["data"]["split"]["strategy"] == "random"
+    )
+    Path("both.yaml").write_text("data:\n  split: {num_val: 0.3, num_test: 0.2}\n  num_val: 0.4\n")
+    split = settings_of(["--config=both.yaml", "--data.num_test=0.05"])["data"]["split"]
+    assert (split["num_val"], split["num_test"]) == (0.4, 0.05)
+    Path("new.yaml").write_text("data:\n  split: {num_val: 0.25, seed: 3}\n")
+    split = settings_of(["--config=both.yaml", "--config=new.yaml"])["data"]["split"]
+    assert (split["num_val"], split["num_test"], split["seed"]) == (0.25, 0.2, 3)
+
+
+def test_a_group_may_be_given_as_a_whole(capsys):
+    Path("split.yaml").write_text("num_val: 0.3\nseed: 4\n")
+    for flag in ("--data.split={num_val: 0.3, seed: 4}", "--data.split=split.yaml"):
+        split = settings_of([flag])["data"]["split"]
+        assert (split["strategy"], split["num_val"], split["seed"]) == ("random", 0.3, 4)
+    assert "note: " not in capsys.readouterr().err
+
+
+def test_new_names_have_no_note(capsys):
+    Path("new.yaml").write_text("data:\n  split:\n    strategy: temporal\n")
+    settings = settings_of(["--config=new.yaml", "--data.split.num_val=0.2", "--data.sampling.num_neighbors=[3]"])
+    assert settings["data"]["split"]["strategy"] == "temporal"
+    assert capsys.readouterr().err == ""
+
+
+def test_only_what_is_given_replaces_settings_of_a_run(capsys):
+    data = _parse(["--run=x", "--data.split_seed=6", "--data.reading.text_ids=true"]).data
+    assert data == {"split": {"seed": 6}, "reading": {"text_ids": True}}
+    assert "--data.split_seed is now --data.split.seed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        ("--data.split=tempral", "--data.split.strategy tempral: one of random, temporal, leave_last_out wanted"),
+        ("--data.num_val=2", "--data.split.num_val 2.0: 0 or more, and less than 1, wanted"),
+        ("--data.split.num_vall=2", "did you mean --data.split.num_val?"),
+        ("--data.num_rater=[2]", "did you mean"),
+        ("--data.split.num_val=x", "--data.split.num_val x: a finite number wanted"),
+        ("--data.split={num_val: 2}", "--data.split.num_val 2.0: 0 or more"),
+    ],
+)
+def test_mistakes(flag, message):
+    status, error = call("fit", "--data.root=nowhere", flag)
+    assert status == 2
+    assert message in error
+
+
+def test_help_names_the_groups(capsys):
+    with pytest.raises(SystemExit):
+        main(["fit", "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert "share of the links held out for validation" in text
+    assert "name of the column with the user's id" in text
+    assert "--data.num_val" not in text

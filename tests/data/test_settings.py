@@ -1,0 +1,91 @@
+"""The groups of the data module's settings, and the arguments that it had in their place before 0.2."""
+
+from dataclasses import fields
+from inspect import signature
+
+import pytest
+
+from lightning_lp.data.datamodule import MovieLensDataModule
+from lightning_lp.data.schema import Columns, Reading
+from lightning_lp.data.settings import GROUPS, OLD_NAMES, Sampling, SplitSettings, dotted, grouped, short_names
+from lightning_lp.errors import UserError
+
+CLASSES = dict(zip(GROUPS, (Columns, Reading, SplitSettings, Sampling), strict=True))
+OLD = {
+    "user_column": "who",
+    "movie_column": "item",
+    "movie_id_column": "id",
+    "genres_column": None,
+    "movies_file": None,
+    "unknown_movies": "keep",
+    "split": "temporal",
+    "num_val": 0.2,
+    "split_seed": 5,
+    "eval_neg_sampling_ratio": 3.0,
+    "neg_sampling_ratio": 1.0,
+    "num_neighbors": [4, 4],
+    "num_raters": [2, 2],
+}
+NEW = {
+    "columns": Columns(user="who", movie="item", movie_id="id", genres=None),
+    "reading": Reading(movies_file=None, unknown_movies="keep"),
+    "split": SplitSettings("temporal", num_val=0.2, seed=5, neg_sampling_ratio=3.0),
+    "sampling": Sampling(num_neighbors=[4, 4], num_neighbors_of_movies=[2, 2], neg_sampling_ratio=1.0),
+}
+
+
+def test_each_setting_of_a_group_has_one_old_name():
+    leaves = [f"{group}.{each.name}" for group, kind in CLASSES.items() for each in fields(kind)]
+    assert sorted(OLD_NAMES.values()) == sorted(leaves)
+    assert set(GROUPS) < set(signature(MovieLensDataModule).parameters)
+
+
+def test_the_arguments_of_before_are_those_of_the_groups():
+    old, new = MovieLensDataModule("x", **OLD), MovieLensDataModule("x", **NEW)
+    assert old.hparams == new.hparams
+    assert old.hparams == MovieLensDataModule(**old.hparams).hparams
+    assert (old.columns, old.reading, old.split_settings, old.sampling) == tuple(NEW[group] for group in GROUPS)
+    assert short_names(old.hparams).items() >= {**OLD, "root": old.hparams["root"], "num_test": 0.1}.items()
+
+
+def test_a_dictionary_may_be_a_part_of_a_group():
+    data = MovieLensDataModule("x", split={"num_val": 0.2})
+    assert data.split_settings == SplitSettings(num_val=0.2)
+    assert MovieLensDataModule("x", split="temporal").split_settings == SplitSettings("temporal")
+
+
+@pytest.mark.parametrize("given", [{"split": SplitSettings(seed=5)}, {"split": {"num_test": 0.2}}])
+def test_a_setting_that_is_given_in_both_ways_is_refused(given):
+    with pytest.raises(TypeError, match="num_val is now num_val of split, which is given, too"):
+        MovieLensDataModule("x", num_val=0.2, **given)
+
+
+def test_what_never_was_an_argument_is_refused():
+    with pytest.raises(TypeError, match="MovieLensDataModule has no arguments num_vall"):
+        MovieLensDataModule("x", num_vall=0.2)
+
+
+def test_layers_of_settings_are_put_together_by_leaf_and_the_later_wins():
+    layers = {"split": "temporal", "num_val": 0.2, "root": "a"}, {"split": {"num_val": 0.3, "seed": 1}}, {"root": "b"}
+    found = grouped(*layers)
+    assert found == {"split": {"strategy": "temporal", "num_val": 0.3, "seed": 1}, "root": "b"}
+    assert grouped(found, {"num_val": 0.4})["split"]["num_val"] == 0.4
+    assert dotted(found) == {"split.strategy": "temporal", "split.num_val": 0.3, "split.seed": 1, "root": "b"}
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: SplitSettings(num_val=2), r"--data\.split\.num_val 2: 0 or more, and less than 1, wanted"),
+        (lambda: SplitSettings("tempral"), r"--data\.split\.strategy tempral: one of random, temporal"),
+        (lambda: SplitSettings(neg_sampling_ratio=0), r"--data\.split\.neg_sampling_ratio 0: more than 0"),
+        (lambda: Sampling(num_neighbors=[0]), r"--data\.sampling\.num_neighbors \[0\]: a list of -1 or more than 0"),
+        (lambda: Sampling([1, 2], [0]), r"--data\.sampling\.num_neighbors_of_movies \[0\]: a list of 2 numbers"),
+        (lambda: Columns(user=" "), r"--data\.columns\.user  : the name of a column wanted"),
+        (lambda: Columns(time="rating"), r"--data\.columns\.rating rating: another column than --data\.columns\.time"),
+        (lambda: Reading(genres_separator=""), r"--data\.reading\.genres_separator : a character or more"),
+    ],
+)
+def test_groups_check_themselves(make, message):
+    with pytest.raises(UserError, match=message):
+        make()
