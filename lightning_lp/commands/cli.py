@@ -100,6 +100,8 @@ class LinkPredictionCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parses, and refuses what Lightning would do without a word or with a traceback."""
         given = sys.argv[1:] if args is None else list(args)
+        for each in self._subcommand_parsers.values():
+            cast(SettingsParser, each).read_whole_numbers_as_such()
         options = cast(SettingsParser, self._subcommand_parsers.get(given[0]) if given else None)
         if options is not None:
             for path in re.findall(r"--config[=\0]([^\0]+)", "\0".join(given)):

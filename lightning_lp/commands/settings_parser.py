@@ -1,7 +1,9 @@
 """The parser of the commands whose options are the parameters of classes."""
 
 import sys
-from typing import Any, NoReturn
+from functools import reduce
+from operator import or_
+from typing import Any, NoReturn, get_args
 
 import yaml
 from jsonargparse import Namespace, get_loader, set_loader
@@ -28,6 +30,18 @@ class SettingsParser(LightningArgumentParser):
         """Links as jsonargparse does, and remembers what follows from what."""
         super().link_arguments(source, target, *args, **kwargs)
         self.linked[target] = str(source)
+
+    def read_whole_numbers_as_such(self) -> None:
+        """Lets an option that takes ``int | float`` take 1 for a number of batches, and not for the share 1.0.
+
+        Python keeps one object for ``Optional[Union[int, float]]`` and ``Optional[Union[float, int]]``: whichever
+        library is imported first decides the order in which values are tried.
+        """
+        for action in self._actions:
+            kinds = get_args(getattr(action, "_typehint", None))
+            if int in kinds and float in kinds and kinds.index(float) < kinds.index(int):
+                first, *rest = (int, *(kind for kind in kinds if kind is not int))
+                vars(action)["_typehint"] = reduce(or_, rest, first)
 
     def dump(self, cfg: Namespace, **kwargs: Any) -> str:
         """Writes settings as YAML, also those that a class has as an enumeration or a device by default."""

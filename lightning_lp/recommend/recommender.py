@@ -54,7 +54,7 @@ class Recommender:
         >>> model = LinkPredictionModule(data.num_users, data.num_movies, data.num_features, encoder="sage")
         >>> recommender = Recommender(model, data.state_dict())  # of a model that is not trained
         >>> recommended = [movie.movie_id for movie in recommender.recommend(1, k=3)]
-        >>> rated = recommender.movies.ids[recommender.seen_movies[: recommender.seen_offsets[1]]]
+        >>> rated = recommender.movies.ids[recommender.seen_movies[: recommender.seen_indptr[1]]]
         >>> len(recommended), set(recommended) & set(rated.tolist())
         (3, set())
     """

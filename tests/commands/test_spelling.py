@@ -7,6 +7,7 @@ import yaml
 
 from lightning_lp.commands.cli import main, settings_of
 from lightning_lp.commands.compare import _parse
+from lightning_lp.commands.settings_parser import SettingsParser
 from lightning_lp.data.settings import OLD_NAMES
 from tests.test_mistakes import call
 
@@ -133,3 +134,14 @@ def test_help_names_the_groups(capsys):
     assert "share of the links held out for validation" in text
     assert "name of the column with the user's id" in text
     assert "--data.num_val" not in text
+
+
+def test_a_whole_number_stays_one_whatever_was_imported_first():
+    """`--trainer.limit_val_batches 1` is one batch, and 1.0 are all."""
+    parser = SettingsParser()
+    parser.add_argument("--limit", type=float | int | None)
+    parser.read_whole_numbers_as_such()
+    for text, value in (("1", 1), ("1.0", 1.0), ("0.5", 0.5), ("null", None)):
+        found = parser.parse_args([f"--limit={text}"]).limit
+        assert found == value
+        assert type(found) is type(value)
