@@ -47,9 +47,9 @@ class LinkPredictionModule(pl.LightningModule):
         num_terms: number of terms of titles. From the data, too.
         max_terms: the most terms of one title. From the data, too.
         encoder: what embeds users and movies, with its own options: ``history`` (the default: a user is its movies),
-            ``sage`` (the tutorial's: an embedding for each user and movie, and GraphSAGE in both directions),
-            ``lightgcn``, ``hgt``, or the dotted path of your own. In Python an :class:`Encoder`, such a name, or a
-            dictionary with ``class_path`` and ``init_args``.
+            ``sage`` (the tutorial's: an embedding for each user and movie, and GraphSAGE in both directions), another
+            short name that ``registry.py`` has, or the dotted path of your own. In Python an :class:`Encoder`, such a
+            name, or a dictionary with ``class_path`` and ``init_args``.
         losses: weight of each loss in the sum that is minimised: ``bce``, ``softmax``, ``bpr``.
         user_exponent: losses of ranking weigh a link by its user's number of ratings to the power of minus this: at 0
             all links count the same, at 1 all users.
