@@ -90,6 +90,7 @@ def test_a_rating_that_is_read_must_be_there(root, here):
         fit(data, f"--model.encoder={NAME}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["lightgcn", "hgt"])
 def test_shipped_ones_train_and_recommend(root, name):
     cli = fit(root, f"--model.encoder={name}", "--model.encoder.num_layers=1", "--model.encoder.hidden_channels=4")
@@ -99,6 +100,7 @@ def test_shipped_ones_train_and_recommend(root, name):
     assert len(recommender.recommend(1, k=5)) == len(recommender.recommend_new(liked, k=5)) == 5
 
 
+@pytest.mark.slow
 def test_another_number_of_hops_than_layers_is_refused(root):
     with pytest.raises(
         UserError, match=r"--data.sampling.num_neighbors \[5, 5, 5\] is for 3 hops, and the encoder reads 2"
@@ -118,6 +120,7 @@ def test_old_options_go_to_the_encoder_with_a_note(root, here, capsys):
     assert cli.model.encoder.options == {"hidden_channels": 6, "num_layers": 3}
 
 
+@pytest.mark.slow
 def test_help_tells_of_an_encoders_options(capsys):
     for name, option in (("hgt", "heads"), (NAME, "scale")):
         with pytest.raises(SystemExit):

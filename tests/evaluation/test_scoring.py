@@ -74,6 +74,7 @@ def fit(kind, root, folder):
     return data, model, trainer, events.Tags()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [Forward, Embeds])
 def test_they_are_ranked_drawn_and_shown(kind, root, tmp_path):
     data, model, trainer, tags = fit(kind, root, tmp_path)
