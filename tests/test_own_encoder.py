@@ -61,7 +61,7 @@ def fit(root: Path, *flags: str):
     return main(["fit", f"--data.root={root}", "--trainer.max_epochs=1", "--data.batch_size=128", *QUIET, *flags])
 
 
-def test_ones_own_does_what_ours_do(root, here):
+def test_ones_own_does_what_ours_do(root, here, monkeypatch):
     cli = fit(root, f"--model.encoder={NAME}", "--model.encoder.hidden_channels=4", "--model.encoder.scale=0.5")
     assert cli.model.encoder.options == {"hidden_channels": 4, "scale": 0.5}
     (run,) = run_folders()
@@ -76,6 +76,10 @@ def test_ones_own_does_what_ours_do(root, here):
     assert len(recommender.similar(recommender.movies.ids[0], k=3)) == 3
     export(["--run", str(run), "--out", str(here / "out")])
     assert (here / "out" / "topk.py").is_file()
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path != str(root.parent)])
+    monkeypatch.delitem(sys.modules, "own_rated")
+    with pytest.raises(UserError, match=f"the encoder {NAME}: there is no module own_rated: put its folder on"):
+        Recommender.load(run)
 
 
 def test_a_rating_that_is_read_must_be_there(root, here):

@@ -40,6 +40,8 @@ def _load(file: Path) -> tuple[LinkPredictionModule, dict[str, Any], dict[str, A
         module = LinkPredictionModule(**{name: hparams[name] for name in hparams if not name.startswith("_")})
         module.load_state_dict(checkpoint["state_dict"])
         return module.eval(), dict(checkpoint["datamodule_hyper_parameters"]), dict(checkpoint[DATA_STATE])
+    except UserError:
+        raise
     except Exception as error:  # whatever its contents lead the model to
         raise UserError(f"{file} is not a checkpoint of lightning_lp, or is damaged: give another") from error
 

@@ -37,7 +37,14 @@ def encoder_class(name: str) -> type[Encoder]:
         near = f"; did you mean {found}?" if (found := nearest(name, ENCODERS)) else ""
         names = ", ".join(ENCODERS)
         raise UserError(f"--model.encoder {name}: one of {names}, or the dotted path of your own, wanted{near}")
-    found_class = getattr(import_module(module), attribute, None)
+    try:
+        found_class = getattr(import_module(module), attribute, None)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+            raise  # the module is there, and needs another
+        raise UserError(
+            f"the encoder {name}: there is no module {error.name}: put its folder on PYTHONPATH, or install it"
+        ) from error
     if not (isinstance(found_class, type) and issubclass(found_class, Encoder)):
         raise UserError(f"--model.encoder {name}: a subclass of lightning_lp.Encoder wanted")
     return found_class
