@@ -18,7 +18,7 @@ from lightning_lp.errors import UserError
 Graph: TypeAlias = "Data | HeteroData"
 HOMOGENEOUS: EdgeType = ("node", "to", "node")
 """What the one edge type of a ``Data`` is called where a name is needed."""
-LABELS = ("edge_label_index", "edge_label", "edge_label_id")
+LABELS = ("edge_label_index", "edge_label", "edge_label_id", "edge_label_time")
 """What a part of a split holds beside its messages."""
 _OF_NODES = N_KEYS | {"num_nodes"}  # to PyG, whatever their length
 

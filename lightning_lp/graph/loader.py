@@ -107,7 +107,7 @@ def link_loader(
     messages, is_training = with_num_nodes(graph), neg_sampling is not None
     # Left on the graph, the loader would select from them for every batch.
     store = edge_store(messages, kind.edge_type)
-    edge_label_index, edge_label, _ = (store.pop(key, None) for key in LABELS)
+    edge_label_index, edge_label, *_ = (store.pop(key, None) for key in LABELS)
     keep_edge_attrs(messages, edge_attrs)
     num_shares = num_replicas if is_training else 1
     sampler = LinkNeighborSampler(

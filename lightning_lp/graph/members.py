@@ -45,6 +45,20 @@ class Members:
         num_edges = self.links.size(1) if self.link_of is None else len(self.link_of)
         return torch.from_numpy(ids.astype(np.int32 if num_edges < 2**31 else np.int64))
 
+    def times(self, links: Int) -> Tensor:
+        """The times of links, which must have some."""
+        if self.time is None:
+            raise AssertionError
+        return torch.from_numpy(self.time[links])
+
+    def least(self, of_edges: NDArray[Any]) -> NDArray[Any]:
+        """[num_links] the least of what is said of each link's edges, from [num_edges]."""
+        if self.link_of is None:
+            return of_edges
+        found = np.full(self.links.size(1), of_edges.max(initial=0))
+        np.minimum.at(found, self.link_of, of_edges)
+        return found
+
 
 def find_members(data: Graph, kind: LinkType, time_attr: str, rng: np.random.Generator) -> Members:
     """Finds the links of a graph.

@@ -16,14 +16,22 @@ from torch import Tensor
 from torch_geometric.typing import EdgeType
 
 from lightning_lp.errors import UserError
-from lightning_lp.graph.links import Graph, LinkType, columns, edge_store, link_type, num_nodes, with_num_nodes
+from lightning_lp.graph.labels import Labels, NonLinks, NonLinkSettings, are_of_source, held_out_labels
+from lightning_lp.graph.links import Graph, LinkType, columns, edge_store, link_type, with_num_nodes
 from lightning_lp.graph.members import Members, find_members, messages_of
-from lightning_lp.graph.non_links import sample_non_links
-from lightning_lp.graph.strategies import TEST, TRAIN, VAL, Strategy, Times, partition, permutation
+from lightning_lp.graph.strategies import (
+    TEST,
+    TRAIN,
+    VAL,
+    Assignment,
+    Strategy,
+    Undivided,
+    is_by_time,
+    partition,
+    permutation,
+)
 
 Int = NDArray[np.int64]
-Labels = tuple[Tensor, Tensor, Tensor]
-"""``edge_label_index``, ``edge_label`` and ``edge_label_id`` of a part."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +44,9 @@ class LinkSplit:
     - ``edge_label_index`` [2, num_labels] int64: the links to score;
     - ``edge_label`` [num_labels] float32: 1 for a link and 0 for a non-link;
     - ``edge_label_id`` [num_labels] int32 (int64 beyond 2^31 edges): the place of a link's edge in the whole graph, so
-      that ``data[edge_type].time[edge_label_id]`` is the time of what is scored; -1 for a non-link.
+      that ``data[edge_type].rating[edge_label_id]`` is the rating of what is scored; -1 for a non-link;
+    - ``edge_label_time`` [num_labels], where the split is by time: the time of a link; of a non-link that of the link
+      which it stands beside.
 
     Training holds links alone: its negatives are drawn anew for each batch, by the sampler. Graphs share what is the
     same in them. Nodes and other edge types are those of the whole graph. Of a ``Data`` all this stands on the graph.
@@ -70,7 +80,10 @@ class LinkSplit:
             UserError: there is none.
         """
         if name not in self.held_out:
-            raise UserError(f"`num_{name}` 0 has held no links out to judge on: give a share, such as 0.1")
+            raise UserError(
+                f"`num_{name}` 0 has held no links out to judge on: give a share, such as 0.1 (and with `strategy` "
+                "given links of that part)"
+            )
         return self.held_out[name]
 
 
@@ -87,6 +100,8 @@ def split_links(
     neg_sampling_ratio: float = 2.0,
     time_attr: str = "time",
     seed: int = 0,
+    non_links: NonLinks = "auto",
+    part: Tensor | None = None,
 ) -> LinkSplit:
     """Splits the links of one type.
 
@@ -102,17 +117,25 @@ def split_links(
         strategy: ``random``: uniformly over all links. ``temporal``: the latest links of all are the test
             links, those before them the validation links. ``leave_last_out``: the last link of each source is a
             test link, the one before it a validation link; sources with fewer than three stay in training.
+            ``given``: as ``part`` says. All but ``random`` are by time, ``given`` where the links have times.
         num_val: share of the links held out for validation; 0: there is no such part. To ``leave_last_out`` any other
-            share means one link of each source.
+            share means one link of each source, to ``given`` all links of that part.
         num_test: the same for test.
         disjoint_train_ratio: share of the training links that are scored and carry no messages. At 0 every
             training link does both, and the sampler has to leave a batch's own links out of its messages.
         neg_sampling_ratio: non-links per link among the validation and test labels. No node is paired with itself.
         time_attr: the attribute of the edges that is read by the strategies that need times.
         seed: seed of the draw.
+        non_links: ``any``: non-links are drawn uniformly from all. ``of_source``: each stands beside a held-out link,
+            with its source and time, so that scores must tell which destination and not which source; it is one that
+            exists by then in a split by time (see :func:`sample_non_links_of_source`). ``auto``: ``of_source`` in
+            splits by time, ``any`` in others.
+        part: [num_edges] for each edge 0 (training), 1 (validation) or 2 (test), for the strategy ``given``. A link
+            whose edges differ is of the first part among theirs.
 
     Raises:
         UserError: the graph is too small or too dense for these settings, or has no such edges or no times.
+        ValueError: ``part`` is not as told, is missing or not asked for.
 
     Examples:
         >>> import torch
@@ -130,19 +153,22 @@ def split_links(
     kind, rng = link_type(data, edge_type, rev_edge_type, is_undirected), np.random.default_rng(seed)
     data = with_num_nodes(data)
     members = find_members(data, kind, time_attr, rng)
-    times = Times(members.links, members.time, time_attr, kind.is_undirected)
-    part = partition(times, strategy, num_val, num_test, rng)
+    given = None if part is None else _part_of_links(data, kind, members, part)
+    links = Undivided(members.links, members.time, time_attr, kind.is_undirected, given)
+    divided = partition(links, strategy, num_val, num_test, rng)
+    by_time = is_by_time(strategy, members.time is not None)
 
-    history = messages_of(data, kind, members, part == TRAIN)
-    train, supervision = _train_graph(data, kind, members, part == TRAIN, history, disjoint_train_ratio, rng)
-    held_out = [np.flatnonzero(part == name) for name in (VAL, TEST)]
-    val, test = _held_out_labels(data, kind, members, held_out, neg_sampling_ratio, rng)
+    history, is_train = messages_of(data, kind, members, divided == TRAIN), divided == TRAIN
+    train, supervision = _train_graph(data, kind, members, is_train, history, disjoint_train_ratio, by_time, rng)
+    held_out = [np.flatnonzero(divided == name) for name in (VAL, TEST)]
+    wanted = NonLinkSettings(neg_sampling_ratio, are_of_source(non_links, by_time), by_time)
+    val, test = held_out_labels(data, kind, members, held_out, wanted, rng)
     graphs = (
         _with_labels(train, edge_type, supervision),
         _with_labels(history, edge_type, val),
-        _with_labels(messages_of(data, kind, members, part != TEST), edge_type, test),
+        _with_labels(messages_of(data, kind, members, divided != TEST), edge_type, test),
     )
-    train_links = _links_of(members, history, kind, np.flatnonzero(part == TRAIN))
+    train_links = _links_of(members, history, kind, np.flatnonzero(is_train))
     return LinkSplit(*graphs, train_links, _fingerprint(graphs, edge_type), edge_type)
 
 
@@ -153,6 +179,7 @@ def _train_graph(
     is_train: NDArray[np.bool_],
     history: Graph,
     disjoint_train_ratio: float,
+    by_time: bool,
     rng: np.random.Generator,
 ) -> tuple[Graph, Labels]:
     """The messages of training, and the links to score: both are all training links, unless they are to be disjoint."""
@@ -173,44 +200,16 @@ def _train_graph(
         is_message = is_train.copy()
         is_message[train] = False
         graph, links = messages_of(data, kind, members, is_message), columns(members.links, train)
-    return graph, (links, torch.ones(1).expand(len(train)), members.ids(train))
+    label = torch.ones(1).expand(len(train))
+    labels = {"edge_label_index": links, "edge_label": label, "edge_label_id": members.ids(train)}
+    return graph, labels | ({"edge_label_time": members.times(train)} if by_time else {})
 
 
-def _held_out_labels(
-    data: Graph,
-    kind: LinkType,
-    members: Members,
-    held_out: list[Int],
-    neg_sampling_ratio: float,
-    rng: np.random.Generator,
-) -> list[Labels]:
-    """Links and non-links of validation and test, each part in one random order, so that any batch holds both."""
-    num_neg = [int(neg_sampling_ratio * len(links)) for links in held_out]
-    for held, num in zip(held_out, num_neg, strict=True):
-        if num == 0 < len(held):
-            raise UserError(
-                f"`neg_sampling_ratio` {neg_sampling_ratio} of {len(held)} held-out links "
-                "is no non-link, and links alone cannot be told apart: raise it, or give more data"
-            )
-    num_src, num_dst = (num_nodes(data, kind.edge_type[end]) for end in (0, -1))
-    non_links = sample_non_links(
-        members.links,
-        num_src,
-        num_dst,
-        sum(num_neg),
-        rng,
-        has_one_node_type=kind.has_one_node_type,
-        is_undirected=kind.is_undirected,
-        ends=str(kind),
-    )
-    labels = []
-    for held, neg in zip(held_out, torch.split(non_links, num_neg, dim=1), strict=True):
-        order = torch.from_numpy(rng.permutation(len(held) + neg.size(1)))
-        links, ids = columns(members.links, held), members.ids(held)
-        label = torch.cat([torch.ones(len(held)), torch.zeros(neg.size(1))])
-        ids = torch.cat([ids, ids.new_full((neg.size(1),), -1)])
-        labels.append((torch.cat([links, neg], dim=1)[:, order], label[order], ids[order]))
-    return labels
+def _part_of_links(data: Graph, kind: LinkType, members: Members, part: Tensor) -> Assignment:
+    num_edges = edge_store(data, kind.edge_type).edge_index.size(1)
+    if part.shape != (num_edges,) or not torch.isin(part, torch.arange(3)).all():
+        raise ValueError(f"`part` of shape {tuple(part.shape)}: 0, 1 or 2 for each of {num_edges} edges wanted")
+    return members.least(part.numpy().astype(np.uint8))
 
 
 def _links_of(members: Members, graph: Graph, kind: LinkType, chosen: Int) -> Tensor:
@@ -224,7 +223,8 @@ def _links_of(members: Members, graph: Graph, kind: LinkType, chosen: Int) -> Te
 def _with_labels(graph: Graph, edge_type: EdgeType | None, labels: Labels) -> Graph:
     graph = copy(graph)
     store = edge_store(graph, edge_type)
-    store.edge_label_index, store.edge_label, store.edge_label_id = labels
+    for key, value in labels.items():
+        store[key] = value
     return graph
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lightning_lp.errors import UserError
 
-Strategy = Literal["random", "temporal", "leave_last_out"]
+Strategy = Literal["random", "temporal", "leave_last_out", "given"]
 Index = NDArray[np.integer[Any]]
 Assignment = NDArray[np.uint8]
 """For each link, in the graph's own order, which part it belongs to."""
@@ -19,22 +19,24 @@ TRAIN, VAL, TEST = np.arange(3, dtype=np.uint8)
 
 
 @dataclass(frozen=True)
-class Times:
-    """The links to divide, and when they were made.
+class Undivided:
+    """The links to divide, and what is known of them.
 
     Attributes:
         links: [2, num_links] int64.
         time: [num_links] any numbers that can be ordered; None: unknown.
-        time_attr: what they are called.
+        time_attr: what the times are called.
         is_undirected: whether a link has no source.
+        part: [num_links] the part of each, where that is given.
     """
 
     links: Tensor
     time: NDArray[Any] | None
     time_attr: str
     is_undirected: bool
+    part: Assignment | None = None
 
-    def needed(self) -> NDArray[Any]:
+    def needed_time(self) -> NDArray[Any]:
         """The times.
 
         Raises:
@@ -48,13 +50,23 @@ class Times:
         return self.time
 
 
+def is_by_time(strategy: Strategy, has_times: bool) -> bool:
+    """Whether a split says which link is earlier: what is scored then has a time, and an earlier history.
+
+    Args:
+        strategy: see ``split_links``.
+        has_times: whether the links have times, as all strategies but ``random`` and ``given`` need them.
+    """
+    return has_times and strategy != "random"
+
+
 def partition(
-    times: Times, strategy: Strategy, num_val: float, num_test: float, rng: np.random.Generator
+    links: Undivided, strategy: Strategy, num_val: float, num_test: float, rng: np.random.Generator
 ) -> Assignment:
     """Divides links.
 
     Args:
-        times: the links.
+        links: the links.
         strategy: see ``split_links``.
         num_val: share of the links held out for validation.
         num_test: the same for test.
@@ -62,11 +74,15 @@ def partition(
 
     Raises:
         UserError: the links have no times, or a part would have no links.
+        ValueError: a part is given and not asked for, or asked for and not given.
     """
     if strategy not in _STRATEGIES:
         raise UserError(f"`strategy` {strategy}: one of {list(_STRATEGIES)} wanted")
-    part = _STRATEGIES[strategy](times, num_val, num_test, rng)
-    wanted = {"training": 1.0, "validation": num_val, "test": num_test}
+    if (strategy == "given") != (links.part is not None):
+        raise ValueError(f"`strategy` {strategy}: `part` wanted with the strategy given, and with no other")
+    part = _STRATEGIES[strategy](links, num_val, num_test, rng)
+    shares = (0.0, 0.0) if strategy == "given" else (num_val, num_test)
+    wanted = dict(zip(("training", "validation", "test"), (1.0, *shares), strict=True))
     for (name, share), size in zip(wanted.items(), np.bincount(part, minlength=3), strict=True):
         if size == 0 < share:
             raise UserError(
@@ -81,21 +97,21 @@ def permutation(num: int, rng: np.random.Generator) -> Index:
     return rng.permutation(np.arange(num, dtype=np.min_scalar_type(num)))
 
 
-def _random(times: Times, num_val: float, num_test: float, rng: np.random.Generator) -> Assignment:
-    return _cut(permutation(times.links.size(1), rng), num_val, num_test)
+def _random(links: Undivided, num_val: float, num_test: float, rng: np.random.Generator) -> Assignment:
+    return _cut(permutation(links.links.size(1), rng), num_val, num_test)
 
 
-def _temporal(times: Times, num_val: float, num_test: float, rng: np.random.Generator) -> Assignment:
+def _temporal(links: Undivided, num_val: float, num_test: float, rng: np.random.Generator) -> Assignment:
     # Ties in time are cut at random: in the order of the edges, the last sources would be held out.
-    return _cut(np.lexsort([permutation(times.links.size(1), rng), times.needed()]), num_val, num_test)
+    return _cut(np.lexsort([permutation(links.links.size(1), rng), links.needed_time()]), num_val, num_test)
 
 
-def _leave_last_out(times: Times, num_val: float, num_test: float, rng: np.random.Generator) -> Assignment:
-    if times.is_undirected:
+def _leave_last_out(links: Undivided, num_val: float, num_test: float, rng: np.random.Generator) -> Assignment:
+    if links.is_undirected:
         raise UserError("`strategy` leave_last_out: another wanted, as undirected links have no source")
     held_out = [part for part, share in ((TEST, num_test), (VAL, num_val)) if share > 0]
-    src = times.links[0].numpy()
-    order = np.lexsort([permutation(len(src), rng), times.needed(), src])
+    src = links.links[0].numpy()
+    order = np.lexsort([permutation(len(src), rng), links.needed_time(), src])
     last = np.append(src[order][1:] != src[order][:-1], True)
     num_links = np.bincount(src)
     is_next = last & (num_links[src[order]] > len(held_out))
@@ -106,10 +122,17 @@ def _leave_last_out(times: Times, num_val: float, num_test: float, rng: np.rando
     return part
 
 
-_STRATEGIES: dict[str, Callable[[Times, float, float, np.random.Generator], Assignment]] = {
+def _given(links: Undivided, num_val: float, num_test: float, rng: np.random.Generator) -> Assignment:
+    part = TRAIN if links.part is None else links.part
+    held_out = [name for name, share in ((VAL, num_val), (TEST, num_test)) if share > 0]
+    return np.where(np.isin(part, held_out), part, TRAIN).astype(np.uint8)
+
+
+_STRATEGIES: dict[str, Callable[[Undivided, float, float, np.random.Generator], Assignment]] = {
     "random": _random,
     "temporal": _temporal,
     "leave_last_out": _leave_last_out,
+    "given": _given,
 }
 assert tuple(_STRATEGIES) == get_args(Strategy)
 

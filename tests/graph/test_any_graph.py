@@ -39,9 +39,9 @@ def labelled(case: Case, graph: Data | HeteroData, label: int) -> torch.Tensor:
     return store.edge_label_index[:, store.edge_label == label]
 
 
-@given(cases(), STRATEGIES, st.sampled_from([0.0, 0.3]), st.integers(0, 9))
-def test_split_laws(case, strategy, disjoint, seed):
-    divided = split(case, strategy, disjoint_train_ratio=disjoint, seed=seed)
+@given(cases(), STRATEGIES, st.sampled_from([0.0, 0.3]), st.sampled_from(["any", "of_source"]), st.integers(0, 9))
+def test_split_laws(case, strategy, disjoint, non_links, seed):
+    divided = split(case, strategy, disjoint_train_ratio=disjoint, non_links=non_links, seed=seed)
     everything = case.links(case.store(case.data).edge_index)
     train, val, test = (
         case.links(links)
@@ -62,13 +62,24 @@ def test_split_laws(case, strategy, disjoint, seed):
         for whole, store in zip(case.data.edge_stores, graph.edge_stores, strict=True):
             is_left = [pair is None or pair in wanted for pair in oriented(case, whole)]
             assert store.edge_uid.tolist() == [i for i, is_kept in enumerate(is_left) if is_kept]
-    # Non-links are true ones, distinct over both parts, as many as asked for.
+    # Non-links are true ones; any ones are distinct over both parts, and as many as asked for.
     negatives = [labelled(case, graph, 0) for graph in (divided.val, divided.test)]
-    assert [n.size(1) for n in negatives] == [len(val), len(test)]
     found = case.links(torch.cat(negatives, dim=1))
-    assert len(found) == len(val) + len(test)
     assert found.isdisjoint(everything)
     assert not case.has_one_node_type or all(src != dst for src, dst in found)
+    if non_links == "any":
+        assert [n.size(1) for n in negatives] == [len(val), len(test)]
+        assert len(found) == len(val) + len(test)
+        return
+    for graph, neg in zip((divided.val, divided.test), negatives, strict=True):
+        sources, of_links = neg[0].bincount(minlength=99), labelled(case, graph, 1)[0].bincount(minlength=99)
+        assert (sources <= of_links).all()
+        if strategy != "random":
+            store, whole = case.store(graph), case.store(case.data)
+            time, is_link = store.edge_label_time, store.edge_label > 0
+            assert torch.equal(time[is_link], whole.edge_time[store.edge_label_id[is_link]])
+            stand = {(int(s), int(t)) for s, t in zip(labelled(case, graph, 1)[0], time[is_link], strict=True)}
+            assert {(int(s), int(t)) for s, t in zip(neg[0], time[~is_link], strict=True)} <= stand
 
 
 def oriented(case: Case, store: Any) -> list[tuple[int, int] | None]:

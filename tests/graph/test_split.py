@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -28,7 +30,7 @@ def non_links(graph: HeteroData) -> torch.Tensor:
     return graph[RATES].edge_label_index[:, graph[RATES].edge_label == 0]
 
 
-def try_split(data: HeteroData, strategy: str, **settings: float) -> LinkSplit:
+def try_split(data: HeteroData, strategy: str, **settings: Any) -> LinkSplit:
     """A split, or no test case where the graph is too small or too dense for it."""
     try:
         return split_links(data, strategy, **settings)
@@ -39,9 +41,8 @@ def try_split(data: HeteroData, strategy: str, **settings: float) -> LinkSplit:
 
 @given(graphs(min_links=12), STRATEGIES, st.sampled_from([0.0, 0.3]), st.integers(0, 9))
 def test_laws_hold_for_every_strategy(data, strategy, disjoint, seed):
-    split = try_split(
-        data, strategy, num_val=0.2, num_test=0.1, disjoint_train_ratio=disjoint, neg_sampling_ratio=0.5, seed=seed
-    )
+    settings = {"disjoint_train_ratio": disjoint, "neg_sampling_ratio": 0.5, "non_links": "any", "seed": seed}
+    split = try_split(data, strategy, num_val=0.2, num_test=0.1, **settings)
     everything = pairs(data[RATES].edge_index)
     train, val, test = pairs(split.train_links), pairs(held_out(split.val)), pairs(held_out(split.test))
     # The parts are disjoint and together the whole.
@@ -110,7 +111,8 @@ def test_leave_last_out_takes_the_last_two_of_users_with_three():
 @given(graphs(min_links=12), STRATEGIES, st.sampled_from([(0, 0), (0, 0.2), (0.2, 0)]), st.integers(0, 9))
 def test_a_share_of_0_is_no_part(data, strategy, shares, seed):
     num_val, num_test = shares
-    split = try_split(data, strategy, num_val=num_val, num_test=num_test, neg_sampling_ratio=0.5, seed=seed)
+    settings = {"num_val": num_val, "num_test": num_test, "non_links": "any", "seed": seed}
+    split = try_split(data, strategy, neg_sampling_ratio=0.5, **settings)
     everything = pairs(data[RATES].edge_index)
     train, val, test = pairs(split.train_links), pairs(held_out(split.val)), pairs(held_out(split.test))
     assert (bool(val), bool(test)) == (num_val > 0, num_test > 0)
@@ -162,6 +164,71 @@ def test_a_split_has_not_changed():
     """Else old checkpoints would be refused."""
     split = split_links(make_graph(random_links(60, 60, 1000, seed=0), 60, 60))
     assert split.fingerprint == "a8bc034ff53e8ae8"
+
+
+OLD = {"temporal": "1467ce5ae0a9ca59", "leave_last_out": "23ad2a2122d00c1a"}
+"""Fingerprints of version 0.2, whose non-links were of any source."""
+
+
+@pytest.mark.parametrize("strategy", OLD)
+def test_splits_by_time_with_any_non_links_have_not_changed(strategy):
+    data = make_graph(random_links(60, 60, 1000, seed=0), 60, 60)
+    data[RATES].time = torch.from_numpy(np.random.default_rng(1).integers(0, 99, 1000))
+    assert split_links(data, strategy, non_links="any").fingerprint == OLD[strategy]
+    assert split_links(data, strategy).fingerprint != OLD[strategy]
+    assert split_links(data, non_links="any").fingerprint == "a8bc034ff53e8ae8"
+
+
+@given(graphs(min_links=12), st.integers(0, 9), st.sampled_from([(0.1, 0.1), (0, 0.1), (0.1, 0)]))
+def test_given_parts_are_taken_as_they_are(data, seed, shares):
+    part = torch.from_numpy(np.random.default_rng(seed).choice(3, data[RATES].num_edges, p=[0.6, 0.2, 0.2]))
+    links, (num_val, num_test) = data[RATES].edge_index, shares
+    settings = {"num_val": num_val, "num_test": num_test, "disjoint_train_ratio": 0.0, "seed": seed}
+    split = try_split(data, "given", part=part, **settings)
+    val, test = (pairs(links[:, part == number]) for number in (1, 2))
+    train = pairs(links) - (val if num_val else set()) - (test if num_test else set())
+    assert pairs(split.train_links) == pairs(split.train[RATES].edge_index) == train
+    assert pairs(held_out(split.val)) == (val if num_val else set())
+    assert pairs(held_out(split.test)) == (test if num_test else set())
+
+
+def test_a_link_in_several_parts_is_of_the_first_of_them():
+    links = torch.tensor([[0, 0, 1, 1, 2, 2, 0, 3], [0, 1, 1, 2, 2, 0, 1, 3]])  # (0, 1) twice
+    data = make_graph(links, 4, 4)
+    split = split_links(data, "given", part=torch.tensor([0, 2, 0, 1, 0, 2, 1, 0]), disjoint_train_ratio=0.0)
+    assert pairs(held_out(split.val)) == {(0, 1), (1, 2)}
+    assert pairs(held_out(split.test)) == {(2, 0)}
+
+
+@pytest.mark.parametrize(
+    ("strategy", "part", "message"),
+    [
+        ("given", None, "`part` wanted with the strategy given"),
+        ("random", torch.zeros(40), "and with no other"),
+        ("given", torch.zeros(39), "0, 1 or 2 for each of 40 edges"),
+        ("given", torch.full((40,), 3), "0, 1 or 2 for each of 40 edges"),
+    ],
+)
+def test_parts_are_for_the_strategy_given(strategy, part, message):
+    with pytest.raises(ValueError, match=message):
+        split_links(make_graph(random_links(10, 10, 40, seed=0), 10, 10), strategy, part=part)
+
+
+def test_given_without_times_has_any_non_links():
+    data = make_graph(random_links(10, 10, 40, seed=0), 10, 10)
+    part = torch.arange(40) % 3
+    by_time = split_links(data, "given", part=part)
+    del data[RATES].time
+    assert "edge_label_time" not in split_links(data, "given", part=part).val[RATES]
+    settings = [{"non_links": "any"}, {}, {"non_links": "of_source"}]
+    any_pair, default, of_source = (split_links(data, "given", part=part, **each).fingerprint for each in settings)
+    assert any_pair == default != of_source
+    assert by_time.fingerprint not in (default, of_source)
+
+
+def test_unknown_non_links_are_refused():
+    with pytest.raises(UserError, match="`non_links` all: one of"):
+        split_links(make_graph(random_links(10, 10, 40, seed=0), 10, 10), non_links="all")
 
 
 def test_the_split_of_movielens_has_not_changed(movielens):
