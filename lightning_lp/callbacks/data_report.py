@@ -75,7 +75,10 @@ def _report(data: MovieLensDataModule) -> tuple[str, str, list[tuple[str, ...]]]
 
 
 def data_summary(data: MovieLensDataModule) -> str:
-    """What was read from where; for each of the files how many rows were kept and left out, and why; and notes."""
+    """What was read from where; for each of the files how many rows were kept and left out, and why; and notes.
+
+    Where the split is by time, it tells what share of each part is tied.
+    """
     graph, tables = data.graph, data.tables
     lines = [
         f"{data.dataset_name}: {len(graph.users):,} users, {len(graph.movies):,} movies, "
@@ -92,6 +95,9 @@ def data_summary(data: MovieLensDataModule) -> str:
         lines.append(
             f"{read:,} {rows} read: {read - left_out:,} kept, {left_out:,} left out" + f" ({reasons})" * bool(reasons)
         )
+    if data.is_temporal:
+        shares = ", ".join(f"{100 * share:.1f} % of {part}" for part, share in data.tied.items() if share is not None)
+        lines += [f"tied in time with another link of their user, which is no history then: {shares}"] * bool(shares)
     return "\n".join([*lines, *(f"note: {note}" for note in tables.notes)])
 
 

@@ -191,6 +191,8 @@ def describe(data: MovieLensDataModule) -> dict[str, Any]:
             "train_links": split.train_links.size(1),
             "val_links": int(split.val[RATES].edge_label.sum()),
             "test_links": int(split.test[RATES].edge_label.sum()),
+            "val_tied": data.tied["val"],
+            "test_tied": data.tied["test"],
         },
     }
 

@@ -12,7 +12,7 @@ from lightning_lp.checkpointing.places import checkpoint_folder, is_last, locate
 from lightning_lp.checkpointing.results_file import recorded_checkpoint
 from lightning_lp.checkpointing.resume import checkpoints_of
 from lightning_lp.data.datamodule import MovieLensDataModule
-from lightning_lp.data.settings import grouped
+from lightning_lp.data.settings import OF_CHECKPOINTS, grouped
 from lightning_lp.data.state import DATA_STATE
 from lightning_lp.errors import UserError
 from lightning_lp.model.module import LinkPredictionModule
@@ -60,7 +60,7 @@ def load_run(
     """
     module, settings, state = _load(find_checkpoint(path))
     known = signature(MovieLensDataModule).parameters
-    settings = {name: value for name, value in grouped(settings, changes).items() if name in known}
+    settings = {name: value for name, value in grouped(OF_CHECKPOINTS, settings, changes).items() if name in known}
     if settings.get("root") is not None and not Path(settings["root"]).expanduser().is_dir():
         raise UserError(
             f"the data of {path} was read from {Path(settings['root']).absolute()}, which is no folder here: name it "

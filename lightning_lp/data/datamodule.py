@@ -37,6 +37,8 @@ from lightning_lp.errors import UserError, naming
 from lightning_lp.graph.links import without_messages
 from lightning_lp.graph.loader import LinkLoader, link_loader
 from lightning_lp.graph.split import LinkSplit, split_links
+from lightning_lp.graph.strategies import is_by_time
+from lightning_lp.graph.ties import is_tied
 from lightning_lp.plain import make_plain
 
 _MIN_BATCHES = 8
@@ -52,7 +54,8 @@ class MovieLensDataModule(pl.LightningDataModule):
 
     Args:
         root: folder with ``movies.csv`` and ``ratings.csv``; their bytes may be packed (``.csv.gz``, ``.csv.zst``) or
-            Parquet (``.parquet``).
+            Parquet (``.parquet``). With the split ``given`` the ratings are in ``train.csv``, ``val.csv`` and
+            ``test.csv``, and ``movies.csv`` may be absent.
         dataset: public archive to fetch instead: ml-latest-small, ml-100k, ml-1m, ml-25m or ml-32m.
         cache_dir: where archives are kept. Default: ``$LIGHTNING_LP_CACHE``, else ``~/.cache/lightning_lp``.
         columns: the columns' names in the two files.
@@ -148,20 +151,18 @@ class MovieLensDataModule(pl.LightningDataModule):
         if not self._is_set_up:
             settings, start = self.split_settings, time.perf_counter()
             min_rating = self.hparams["min_rating"]
-            self.tables = read_tables(self.root, self.columns, self.reading, needs_ratings=min_rating is not None)
-            if settings.strategy != "random" and self.tables.time_problem is not None:
-                raise UserError(
-                    f"--data.split.strategy {settings.strategy} needs the time of ratings: {self.tables.time_problem}"
-                )
+            self.tables = read_tables(
+                self.root,
+                self.columns,
+                self.reading,
+                needs_ratings=min_rating is not None,
+                in_parts=settings.strategy == "given",
+            )
+            self._check_times()
             self.graph = build_graph(self.tables, min_rating, self.hparams["title_terms"])
             self.tables = self.tables.without_ratings()
             with naming("--data.split.", link="rating"):
-                self.split = split_links(
-                    self.graph.data,
-                    RATES,
-                    REV_RATES,
-                    **vars(settings),
-                )
+                self.split = split_links(self.graph.data, RATES, REV_RATES, part=self.graph.part, **settings.of_links())
             self.setup_s = time.perf_counter() - start
             self._is_set_up = True
         if stage == "predict":
@@ -172,7 +173,45 @@ class MovieLensDataModule(pl.LightningDataModule):
             self._check_ranks(self.trainer)
         self._check_reads()
         if (module := self._module) is not None:
-            module.take_over(Handover(self.split, self.split_settings.neg_sampling_ratio, self.load_state_dict))
+            settings = self.split_settings
+            module.take_over(
+                Handover(
+                    self.split, settings.neg_sampling_ratio, self.load_state_dict, self.is_temporal, settings.history
+                )
+            )
+
+    def _check_times(self) -> None:
+        """Refuses a split that needs times of tables without."""
+        settings, problem = self.split_settings, self.tables.time_problem
+        if problem is None:
+            return
+        if settings.strategy not in ("random", "given"):
+            raise UserError(f"--data.split.strategy {settings.strategy} needs the time of ratings: {problem}")
+        if settings.history == "rolling":
+            raise UserError(f"--data.split.history rolling needs the time of ratings: {problem}")
+
+    @property
+    def is_temporal(self) -> bool:
+        """Whether the split is by time, and labels have times; sets the data up."""
+        if not self._is_set_up:  # what is asked within setup must not begin it again
+            self.setup()
+        return is_by_time(self.split_settings.strategy, "time" in self.graph.data[RATES])
+
+    @cached_property
+    def tied(self) -> dict[str, float | None]:
+        """By part (``val``, ``test``) the share of its links that are tied in time with another link of their user.
+
+        History is strictly earlier, so that a tied link is none. None where there is no such part, or the split is not
+        by time.
+        """
+        parts: dict[str, float | None] = dict.fromkeys(("val", "test"))
+        if self.is_temporal:
+            links = self.graph.data[RATES]
+            tied = is_tied(links.edge_index[0], links.time)
+            for name, graph in self.split.held_out.items():
+                store = graph[RATES]
+                parts[name] = float(tied[store.edge_label_id[store.edge_label > 0].long()].double().mean())
+        return parts
 
     @property
     def num_users(self) -> int:
@@ -378,7 +417,8 @@ class MovieLensDataModule(pl.LightningDataModule):
             UserError: users, movies, genres, links or the split differ.
         """
         self.setup()
-        check_state(state_dict, self.graph, self.split, self.root)
+        is_of_source = self.is_temporal and self.split_settings.non_links != "any"
+        check_state(state_dict, self.graph, self.split, self.root, is_of_source=is_of_source)
 
     def _check_ranks(self, trainer: pl.Trainer) -> None:
         mine = self.split.fingerprint

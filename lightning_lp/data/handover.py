@@ -6,6 +6,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from torch_geometric.typing import EdgeType
 
+from lightning_lp.data.settings import History
 from lightning_lp.graph.split import LinkSplit
 
 EMBEDDED = "embedded"
@@ -39,11 +40,15 @@ class Handover:
         split: the graphs of all parts.
         neg_sampling_ratio: non-links per link among the validation and test labels.
         check: refuses what a checkpoint tells of its data, if that is other data.
+        is_temporal: whether the split is by time, and labels have times.
+        history: which links are earlier than a held-out one, in an evaluation by time.
     """
 
     split: LinkSplit
     neg_sampling_ratio: float = 2.0
     check: Callable[[dict[str, Any]], None] = field(default=lambda state: None)
+    is_temporal: bool = False
+    history: History = "frozen"
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Handover":
         """Copies of a model, such as stochastic weight averaging makes, share the data."""

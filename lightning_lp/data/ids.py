@@ -125,6 +125,19 @@ def read_ids(tables: Sequence[RawTable], column: str, *, as_text: bool = False) 
     return [_index_rows(np.array(of_table.to_pylist(), dtype=object), codes) for of_table, codes in distinct]
 
 
+def joint_ids(found: Sequence[tuple[IdMap, Index]]) -> tuple[IdMap, list[Index]]:
+    """The ids of several tables, and for the rows of each the index of its id among all of them.
+
+    Args:
+        found: those of each table, as :func:`read_ids` gives them.
+    """
+    if len(found) == 1:
+        ((ids, rows),) = found
+        return ids, [rows]
+    ids = IdMap(np.unique(np.concatenate([of_table.ids for of_table, _ in found])))
+    return ids, [per_row(ids.index(of_table.ids).astype(smallest(len(ids))), rows) for of_table, rows in found]
+
+
 def id_notes(name: str, ids: IdMap) -> list[str]:
     """What a user should know of ids that are text.
 

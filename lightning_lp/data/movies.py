@@ -1,5 +1,6 @@
 """The movies' table: one row per movie, and what is done about rated movies that it lacks."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,7 @@ import pandas as pd
 from lightning_lp.data.files.cells import MARKS, loosely
 from lightning_lp.data.files.raw_table import RawTable
 from lightning_lp.data.genres import JOINT, read_genres
-from lightning_lp.data.ids import IdMap, Index, id_notes, read_ids
+from lightning_lp.data.ids import IdMap, Index, id_notes, joint_ids, read_ids
 from lightning_lp.data.schema import MOVIE, Reading
 from lightning_lp.errors import UserError
 
@@ -36,21 +37,30 @@ class Catalogue:
     notes: list[str]
 
 
-def read_movies(file: RawTable | None, ratings: RawTable, reading: Reading) -> tuple[Catalogue, IdMap, Index]:
+def read_movies(
+    file: RawTable | None, ratings: Sequence[RawTable], reading: Reading
+) -> tuple[Catalogue, IdMap, list[Index]]:
     """The movies that a file describes or, without one, those that are rated.
 
+    Args:
+        file: the movies' file, if there is one.
+        ratings: the files with ratings.
+        reading: how movies are read.
+
     Returns:
-        The movies; those of them that are rated; and for each rating row the index among the latter, -1 where blank.
+        The movies; those of them that are rated; and for each rating row of each file the index among the latter, -1
+        where blank.
 
     Raises:
         UserError: the file has no movie or describes one in two ways, or too many ratings are of movies it lacks.
     """
-    tables = [ratings] if file is None else [file, ratings]
-    *described, (rated, rows) = read_ids(tables, MOVIE, as_text=reading.text_ids)
+    found = read_ids([*([] if file is None else [file]), *ratings], MOVIE, as_text=reading.text_ids)
+    rated, rows = joint_ids(found[-len(ratings) :])
     if file is None:
-        notes = ["movies are those that are rated, without titles and genres", *id_notes(ratings.names[MOVIE], rated)]
+        notes = ["movies are those that are rated, without titles and genres"]
+        notes += id_notes(ratings[0].names[MOVIE], rated)
         return Catalogue(_bare_movies(rated.ids), 0, {}, len(rated), notes), rated, rows
-    ((ids, movie_rows),) = described
+    ids, movie_rows = found[0]
     movies, dropped, notes = _clean_movies(file, ids, movie_rows, reading.genres_separator)
     unknown = rated.ids[ids.index(rated.ids) < 0]
     if reading.unknown_movies == "refuse":
@@ -106,29 +116,32 @@ def _bare_movies(ids: npt.NDArray[np.generic]) -> pd.DataFrame:
     return pd.DataFrame({MOVIE: ids, "title": pd.Series(ids).astype(str), "genres": ""})
 
 
-def _check_known(movies_file: RawTable, ratings_file: RawTable, known: IdMap, rated: IdMap, rows: Index) -> None:
-    """Refuses two files that do not seem to belong together.
+def _check_known(
+    movies_file: RawTable, ratings: Sequence[RawTable], known: IdMap, rated: IdMap, rows: Sequence[Index]
+) -> None:
+    """Refuses files that do not seem to belong together.
 
     Args:
         movies_file: the file that describes movies.
-        ratings_file: the file that rates them.
+        ratings: the files that rate them.
         known: the movies of the first.
-        rated: the movies of the second.
-        rows: for each row of the second the index in ``rated``, -1 where blank.
+        rated: the movies of the others.
+        rows: for each row of the others the index in ``rated``, -1 where blank.
 
     Raises:
         UserError: over 1 % of the rating rows are of unknown movies.
     """
     is_unknown = known.index(rated.ids) < 0
-    per_id = np.bincount(rows[rows >= 0], minlength=len(rated))
+    per_id = np.sum([np.bincount(of[of >= 0], minlength=len(rated)) for of in rows], axis=0)
     count, total = int(per_id[is_unknown].sum()), int(per_id.sum())
     if count <= _MAX_UNKNOWN * total:
         return
     unknown = [str(value) for value in rated.ids[is_unknown]]
     first = ", ".join(unknown[:5]) + ", ..." * (len(unknown) > 5)
     raise UserError(
-        f"Only {len(rated) - len(unknown)} of the {len(rated)} distinct movie ids in {ratings_file.path} are found in "
-        f"{movies_file.path}: {len(unknown)} are unknown ({first}), with {count} of {total} rating rows. "
+        f"Only {len(rated) - len(unknown)} of the {len(rated)} distinct movie ids in "
+        f"{' and '.join(str(file.path) for file in ratings)} are found in {movies_file.path}: {len(unknown)} are "
+        f"unknown ({first}), with {count} of {total} rating rows. "
         f"{_alike(known, unknown)}The two files do not seem to belong together: use two of one data set; or, if they "
         "do, give --data.reading.unknown_movies keep (as movies without title and genres) or drop (without their "
         "ratings)."

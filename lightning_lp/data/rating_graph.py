@@ -38,6 +38,7 @@ class RatingGraph:
         below_min_rating: [2, num_pairs] int64 (user, movie) pairs that were rated too low to be a link. They are
             seen all the same: never recommended.
         fingerprint: hash of ids, links and genres.
+        part: [num_links] uint8 0 for training, 1 for validation, 2 for test, where the user's files tell it.
     """
 
     data: HeteroData
@@ -49,6 +50,7 @@ class RatingGraph:
     title_vocabulary: list[str]
     below_min_rating: Tensor
     fingerprint: str
+    part: Tensor | None = None
 
     vocabulary = Renamed("genre_vocabulary")
     terms = Renamed("title_vocabulary")
@@ -110,6 +112,7 @@ def build_graph(tables: Tables, min_rating: float | None = None, use_terms: bool
         title_vocabulary=title_vocabulary,
         below_min_rating=torch.from_numpy(np.stack([user[is_below], movie[is_below]])),
         fingerprint=_fingerprint(users, movies, data, genres),
+        part=torch.from_numpy(ratings.part.to_numpy()[is_link]) if "part" in ratings else None,
     )
 
 

@@ -14,6 +14,8 @@ METADATA = ([USER, MOVIE], [RATES, REV_RATES])
 
 MOVIES_FILE = "movies.csv"
 RATINGS_FILE = "ratings.csv"
+PART_FILES = {"train": ("train.csv",), "val": ("val.csv", "validation.csv"), "test": ("test.csv",)}
+"""In place of the ratings' file where a user has divided them: by part of the split, which names its file may have."""
 
 NO_GENRES = "(no genres listed)"
 """MovieLens' placeholder: it has an indicator column of its own, but is never shown as a genre."""

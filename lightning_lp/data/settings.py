@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, is_dataclass
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
-from lightning_lp.data.schema import Columns, Reading
+from lightning_lp.data.schema import RATINGS_FILE, Columns, Reading
 from lightning_lp.errors import UserError, require
+from lightning_lp.graph.labels import NonLinks
 from lightning_lp.graph.strategies import Strategy
 
 _MAX_COUNT, _MAX_WORKERS, _MAX_RATIO = 2**31, 256, 10_000
@@ -37,6 +38,10 @@ OLD_NAMES = {
 
 CHANGES = "_changes"
 """Among the old options: settings that replace those of a checkpoint."""
+OF_CHECKPOINTS = {"split": {"non_links": "any"}}
+"""What was not yet a setting when older checkpoints were written, and is now another by default."""
+
+History = Literal["frozen", "rolling"]
 
 
 @dataclass(frozen=True)
@@ -44,16 +49,22 @@ class SplitSettings:
     """How links are held out for validation and test.
 
     Attributes:
-        strategy: ``random``, ``temporal`` (the latest of all) or ``leave_last_out`` (the last two of each user).
+        strategy: ``random``, ``temporal`` (the latest of all), ``leave_last_out`` (the last two of each user) or
+            ``given`` (your own files: ``train.csv``, and ``val.csv``, ``test.csv`` or both, in place of ratings.csv).
         num_val: share of the links held out for validation; 0: no validation, and the last epoch is the best.
         num_test: share of the links held out for test; 0: no test. With both 0 a model learns from every link.
         seed: seed of the split, apart from ``--seed_everything``.
         disjoint_train_ratio: share of the training links that are scored and carry no messages. 0: every training
             link does both, which needs ``sampling.exclude_seed_links``.
         neg_sampling_ratio: non-links per link among the validation and test labels.
+        non_links: ``of_source``: each non-link is another movie of the user of a held-out link, one that exists by
+            then, so that AUROC says which movie and not which user; ``any``: any pair without a link; ``auto``:
+            ``of_source`` where the split is by time.
+        history: what counts as earlier where the split is by time. ``frozen``: the links that are not held out, for
+            all links of a user at once; ``rolling``: for each held-out link all earlier ones, held out or not.
 
     Raises:
-        UserError: a value is out of its range.
+        UserError: a value is out of its range, or ``history`` is rolling where no link is earlier.
     """
 
     strategy: Strategy = "random"
@@ -62,6 +73,8 @@ class SplitSettings:
     seed: int = 0
     disjoint_train_ratio: float = 0.0
     neg_sampling_ratio: float = 2.0
+    non_links: NonLinks = "auto"
+    history: History = "frozen"
 
     def __post_init__(self) -> None:
         def check(right: bool, name: str, wanted: str) -> None:
@@ -73,6 +86,17 @@ class SplitSettings:
         check(0 <= self.seed < 2**63, "seed", "0 or more, and less than 2^63,")
         check(0 <= self.disjoint_train_ratio < 1, "disjoint_train_ratio", "0 or more, and less than 1")
         check(0 < self.neg_sampling_ratio <= _MAX_RATIO, "neg_sampling_ratio", _RATIO)
+        check(self.non_links in get_args(NonLinks), "non_links", f"one of {', '.join(get_args(NonLinks))}")
+        check(self.history in get_args(History), "history", f"one of {', '.join(get_args(History))}")
+        check(
+            self.history == "frozen" or self.strategy != "random",
+            "history",
+            "frozen with --data.split.strategy random, where no link is earlier than another,",
+        )
+
+    def of_links(self) -> dict[str, Any]:
+        """Those of the settings that are arguments of ``split_links``."""
+        return {name: value for name, value in vars(self).items() if name != "history"}
 
 
 @dataclass(frozen=True)
@@ -138,6 +162,11 @@ def check_settings(hparams: Mapping[str, Any], split: SplitSettings, sampling: S
         check(1 <= hparams[name] < _MAX_COUNT, name, "1 or more, and less than 2^31,")
     check(0 <= hparams["num_workers"] <= _MAX_WORKERS, "num_workers", f"0 to {_MAX_WORKERS}")
     check(0 <= hparams["seed"] < 2**63, "seed", "0 or more, and less than 2^63,")
+    if split.strategy == "given" and (file := hparams["reading"]["ratings_file"]) != RATINGS_FILE:
+        raise UserError(
+            f"--data.reading.ratings_file {file}: leave it out with --data.split.strategy given, which reads "
+            "train.csv, val.csv (or validation.csv) and test.csv"
+        )
     if split.disjoint_train_ratio == 0 and not sampling.exclude_seed_links:
         raise UserError(
             "--data.sampling.exclude_seed_links false with --data.split.disjoint_train_ratio 0 would show the model "
@@ -203,4 +232,4 @@ def with_old_options(groups: Mapping[str, Any], old: Mapping[str, Any]) -> dict[
         given = groups[group]
         if isinstance(given, Mapping) or (is_dataclass(given) and given != defaults[group]):
             raise TypeError(f"{name} is now {leaf} of {group}, which is given, too: give it there alone")
-    return grouped(defaults, groups, rest, old.get(CHANGES, {}))
+    return grouped(defaults, OF_CHECKPOINTS if CHANGES in old else {}, groups, rest, old.get(CHANGES, {}))

@@ -36,8 +36,17 @@ def graph_state(graph: RatingGraph, split: LinkSplit) -> dict[str, Any]:
     }
 
 
-def check_state(state: dict[str, Any], graph: RatingGraph, split: LinkSplit, root: Path) -> None:
-    """Compares a checkpoint's :func:`graph_state` with the data at hand, read from ``root``.
+def check_state(
+    state: dict[str, Any], graph: RatingGraph, split: LinkSplit, root: Path, *, is_of_source: bool = False
+) -> None:
+    """Compares a checkpoint's :func:`graph_state` with the data at hand.
+
+    Args:
+        state: what the checkpoint tells.
+        graph: the data.
+        split: its split.
+        root: where it was read from.
+        is_of_source: whether the split is by time, and non-links are of a link's user: before 0.3 they were of any.
 
     Raises:
         UserError: users, movies, genres, titles that are read, links or the split differ. Names what is new and gone.
@@ -48,10 +57,11 @@ def check_state(state: dict[str, Any], graph: RatingGraph, split: LinkSplit, roo
             "with --data.root, with the --data settings of that run (--config RUN/config.yaml), or train again"
         )
     if state["split_fingerprint"] != split.fingerprint:
+        before = ", with --data.split.non_links any if it is of version 0.2 or before" * is_of_source
         raise UserError(
             "the checkpoint was trained on another split of the same data "
-            f"({state['split_fingerprint']}, here {split.fingerprint}), so that links held out now may "
-            "have been trained on: give the --data settings of that run (--config RUN/config.yaml), or train again"
+            f"({state['split_fingerprint']}, here {split.fingerprint}), so that links held out now may have been "
+            f"trained on: give the --data settings of that run (--config RUN/config.yaml){before}, or train again"
         )
 
 

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,11 +10,13 @@ import pyarrow as pa
 
 from lightning_lp.data.files.formats import read_columns
 from lightning_lp.data.files.layouts import DEFAULT, STANDARD, read_layout
+from lightning_lp.data.files.parts import read_parts
 from lightning_lp.data.files.raw_table import RawTable, smallest
-from lightning_lp.data.files.values import Floats, Ints, Mask, rating_words, read_ratings, read_times
-from lightning_lp.data.ids import IdMap, Index, id_notes, per_row, read_ids
+from lightning_lp.data.files.values import Ints
+from lightning_lp.data.ids import IdMap, id_notes, joint_ids, read_ids
 from lightning_lp.data.lookup import look_up
 from lightning_lp.data.movies import read_movies
+from lightning_lp.data.ratings import clean_ratings, join_parts, usable_ratings
 from lightning_lp.data.schema import MOVIE, USER, Columns, Reading
 from lightning_lp.errors import UserError
 
@@ -30,9 +31,10 @@ class Tables:
         movies: columns ``movie``, ``title``, ``genres`` (``Action|Comedy``, or empty); one row per movie,
             sorted by id.
         coded: columns ``user`` and ``movie`` (indices in ``users`` and rows of ``movies``, integers of a size that
-            holds them), ``rating`` (float64, NaN where the file has no such column) and ``time`` (int64, seconds since
-            1970; absent if not usable); one row per user and movie, sorted by both.
-        rows_read: data rows of the ratings' file.
+            holds them), ``rating`` (float64, NaN where the file has no such column), ``time`` (int64, seconds since
+            1970; absent if not usable) and ``part`` (uint8, 0 for training, 1 for validation, 2 for test; absent unless
+            the files are given by part); one row per user and movie, sorted by both.
+        rows_read: data rows of the ratings' file, or files.
         dropped: reason -> rating rows left out; ``rows_read == len(ratings) + sum(dropped.values())``.
         movie_rows_read: data rows of the movies' file.
         movies_dropped: reason -> movie rows left out.
@@ -89,7 +91,12 @@ class Pairs:
 
 
 def read_tables(
-    root: Path | str, columns: Columns = STANDARD, reading: Reading = DEFAULT, *, needs_ratings: bool = False
+    root: Path | str,
+    columns: Columns = STANDARD,
+    reading: Reading = DEFAULT,
+    *,
+    needs_ratings: bool = False,
+    in_parts: bool = False,
 ) -> Tables:
     """Read a folder's movies and ratings, in any of the layouts of ``layouts.py`` and formats of ``formats.py``.
 
@@ -101,36 +108,40 @@ def read_tables(
         columns: the columns' names in the files.
         reading: how the files are found and read.
         needs_ratings: whether the ratings' values are needed; otherwise a column of words is ignored.
+        in_parts: whether the ratings are in files of their parts (``files/parts.py``), and not in one. A pair of two
+            parts is then left out of the later one, and counted; ratings and times are read if all files have them.
 
     Raises:
         UserError: a file is missing, malformed or empty, a value cannot be read, a movie is described in
             two ways, or over 1 % of the rating rows are of unknown movies.
     """
-    root = Path(root)
-    movies_file, ratings_file = read_layout(root, columns, reading)
-    ((users, user_rows),) = read_ids([ratings_file], USER, as_text=reading.text_ids)
-    catalogue, rated, rated_rows = read_movies(movies_file, ratings_file, reading)
-    remedy, notes = "; or train without ratings: give --data.columns.rating null", list[str]()
+    root, remedy = Path(root), "; or train without ratings: give --data.columns.rating null"
+    movies_file, files = _read_files(root, columns, reading, in_parts)
+    ratings = list(files.values())
+    users, user_rows = joint_ids(read_ids(ratings, USER, as_text=reading.text_ids))
+    catalogue, rated, rated_rows = read_movies(movies_file, ratings, reading)
     if needs_ratings:
         remedy += " and no --data.min_rating"
-    else:
-        ratings_file, notes = _without_words(ratings_file)
+    ratings, notes = usable_ratings(ratings, needs_ratings)
     row_of = IdMap(catalogue.movies[MOVIE].to_numpy()).index(rated.ids).astype(smallest(len(catalogue.movies)))
-    coded, dropped, time_problem = _clean_ratings(ratings_file, user_rows, rated_rows, row_of, remedy)
+    cleaned = [clean_ratings(*each, row_of, remedy) for each in zip(ratings, user_rows, rated_rows, strict=True)]
+    coded, dropped, time_problem = join_parts(cleaned, list(files)) if in_parts else cleaned[0]
+    if in_parts and time_problem is not None and any("time" in file for file in ratings):
+        notes.append(f"times are ignored, and the split is not by time: {time_problem}")
     tables = Tables(
         name=root.resolve().name,
         users=users,
         movies=catalogue.movies,
         coded=coded,
-        rows_read=ratings_file.rows,
+        rows_read=sum(file.rows for file in ratings),
         dropped=dropped,
         movie_rows_read=catalogue.rows_read,
         movies_dropped=catalogue.dropped,
         movies_added=catalogue.added,
         time_problem=time_problem,
-        notes=id_notes(ratings_file.names[USER], users) + catalogue.notes + notes,
+        notes=id_notes(ratings[0].names[USER], users) + catalogue.notes + notes,
     )
-    del movies_file, ratings_file
+    del movies_file, files, ratings
     pa.default_memory_pool().release_unused()  # Arrow would keep the memory, for more columns to come
     return tables
 
@@ -163,70 +174,11 @@ def read_pairs(path: Path | str, columns: Columns, users: IdMap, movies: IdMap) 
     return Pairs(texts[USER], texts[MOVIE], rows, nodes[USER][rows], nodes[MOVIE][rows], first)
 
 
-def _without_words(file: RawTable) -> tuple[RawTable, list[str]]:
-    """The table without a column of ratings that are words, such as ``like``, and a note for the user."""
-    words = rating_words(file)
-    if not words:
-        return file, []
-    said = f"column {file.names['rating']} is ignored: it holds no numbers, but {' and '.join(map(repr, words))}"
-    return file.without("rating"), [f"{said} (only --data.min_rating needs it)"]
-
-
-def _clean_ratings(
-    file: RawTable, user: Index, rated: Index, row_of: Index, remedy: str
-) -> tuple[pd.DataFrame, dict[str, int], str | None]:
-    """One row per user and movie, how many rows were left out for which reason, and the time's problem.
-
-    Args:
-        file: the ratings.
-        user: the index of each row's user, -1 where blank.
-        rated: the index of each row's movie among those that are rated, -1 where blank.
-        row_of: the row that describes each of those, -1 where none does.
-        remedy: what to do without usable ratings.
-    """
-    movie = per_row(row_of, rated)
-    rating = read_ratings(file, remedy)
-    kept, dropped = _drop(
-        {
-            "blank_id": (user < 0) | (rated < 0),
-            "blank_rating": np.isnan(rating) & ("rating" in file),
-            "unknown_movie": movie < 0,
-        }
-    )
-    if not len(kept):
-        left = f" left, after dropping {dropped}" if dropped else ""
-        raise UserError(f"{file.path} has no rating rows{left}: get the file again.")
-    time, time_problem = read_times(file, kept)
-    user, movie, rating = user[kept], movie[kept], rating[kept]
-    last = _last_of_pairs(user, movie, rating, time)
-    if len(last) < len(kept):
-        dropped["repeated_pair"] = len(kept) - len(last)
-    columns: dict[str, npt.NDArray[Any]] = {USER: user, MOVIE: movie, "rating": rating}
-    if time is not None:
-        columns["time"] = time
-    del user, movie, rating, time  # so that each is in memory once
-    for name in columns:
-        columns[name] = columns[name][last]
-    return pd.DataFrame(columns, copy=False), dropped, time_problem
-
-
-def _drop(reasons: dict[str, Mask]) -> tuple[Ints, dict[str, int]]:
-    """The rows to which no reason applies, and how many rows fell to each (a row to the first only)."""
-    keep = np.ones(len(next(iter(reasons.values()))), dtype=bool)
-    dropped = {}
-    for reason, mask in reasons.items():
-        count = int((keep & mask).sum())
-        if count:
-            dropped[reason] = count
-        keep &= ~mask
-    return np.flatnonzero(keep), dropped
-
-
-def _last_of_pairs(user: Index, movie: Index, rating: Floats, time: Ints | None) -> Ints:
-    """The rows sorted by (user, movie); of repeated pairs the one with the latest (time, rating)."""
-    pair = user.astype(np.int64) * (int(movie.max()) + 1) + movie
-    if (pair[1:] > pair[:-1]).all():
-        return np.arange(len(pair))
-    order = np.lexsort((rating, pair) if time is None else (rating, time, pair))
-    last: Ints = order[np.append(np.diff(pair[order]) > 0, True)]
-    return last
+def _read_files(
+    root: Path, columns: Columns, reading: Reading, in_parts: bool
+) -> tuple[RawTable | None, dict[str, RawTable]]:
+    """The movies' file, and the ratings' file or files by part: one of all is ``train``."""
+    if in_parts:
+        return read_parts(root, columns, reading)
+    movies, ratings = read_layout(root, columns, reading)
+    return movies, {"train": ratings}

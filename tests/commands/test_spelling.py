@@ -113,7 +113,7 @@ def test_only_what_is_given_replaces_settings_of_a_run(capsys):
 @pytest.mark.parametrize(
     ("flag", "message"),
     [
-        ("--data.split=tempral", "--data.split.strategy tempral: one of random, temporal, leave_last_out wanted"),
+        ("--data.split=tempral", "--data.split.strategy tempral: one of random, temporal, leave_last_out, given"),
         ("--data.num_val=2", "--data.split.num_val 2.0: 0 or more, and less than 1, wanted"),
         ("--data.split.num_vall=2", "did you mean --data.split.num_val?"),
         ("--data.num_rater=[2]", "did you mean"),

@@ -34,9 +34,12 @@ NEW = {
 }
 
 
-def test_each_setting_of_a_group_has_one_old_name():
+NEVER_OLD = {"split.non_links", "split.history"}
+
+
+def test_each_setting_of_a_group_has_one_old_name_or_never_had_one():
     leaves = [f"{group}.{each.name}" for group, kind in CLASSES.items() for each in fields(kind)]
-    assert sorted(OLD_NAMES.values()) == sorted(leaves)
+    assert sorted([*OLD_NAMES.values(), *NEVER_OLD]) == sorted(leaves)
     assert set(GROUPS) < set(signature(MovieLensDataModule).parameters)
 
 
@@ -79,6 +82,19 @@ def test_layers_of_settings_are_put_together_by_leaf_and_the_later_wins():
         (lambda: SplitSettings(num_val=2), r"--data\.split\.num_val 2: 0 or more, and less than 1, wanted"),
         (lambda: SplitSettings("tempral"), r"--data\.split\.strategy tempral: one of random, temporal"),
         (lambda: SplitSettings(neg_sampling_ratio=0), r"--data\.split\.neg_sampling_ratio 0: more than 0"),
+        (lambda: SplitSettings(non_links="all"), r"--data\.split\.non_links all: one of auto, any, of_source"),
+        (
+            lambda: SplitSettings("temporal", history="new"),
+            r"--data\.split\.history new: one of frozen, rolling",
+        ),
+        (
+            lambda: SplitSettings(history="rolling"),
+            r"--data\.split\.history rolling: frozen with --data",
+        ),
+        (
+            lambda: MovieLensDataModule("x", split=SplitSettings("given"), reading=Reading(ratings_file="r.csv")),
+            r"--data\.reading\.ratings_file r\.csv: leave it out with --data\.split\.strategy given",
+        ),
         (lambda: Sampling(num_neighbors=[0]), r"--data\.sampling\.num_neighbors \[0\]: a list of -1 or more than 0"),
         (lambda: Sampling([1, 2], [0]), r"--data\.sampling\.num_neighbors_of_movies \[0\]: a list of 2 numbers"),
         (lambda: Columns(user=" "), r"--data\.columns\.user  : the name of a column wanted"),

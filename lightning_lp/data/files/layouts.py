@@ -1,6 +1,6 @@
 """Which two files a folder holds, by their names, in the layouts in which MovieLens has been published."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -12,13 +12,14 @@ from lightning_lp.data.files.formats import SUFFIXES, read_columns
 from lightning_lp.data.files.header import COLUMN_OPTIONS
 from lightning_lp.data.files.raw_table import RawTable
 from lightning_lp.data.files.records import CSV, Dialect
-from lightning_lp.data.schema import MOVIES_FILE, RATINGS_FILE, Columns, Reading
+from lightning_lp.data.schema import MOVIES_FILE, PART_FILES, RATINGS_FILE, Columns, Reading
 from lightning_lp.errors import UserError
 
 STANDARD = Columns()
 """MovieLens' own names."""
 DEFAULT = Reading()
 
+_USUAL = {MOVIES_FILE, RATINGS_FILE, *(name for names in PART_FILES.values() for name in names)}
 _MAX_LISTED = 10
 _MOVIE_OPTIONS = "--data.columns.movie, or for this file alone with --data.columns.movie_id"
 
@@ -73,8 +74,8 @@ def find_layout(root: Path, reading: Reading = DEFAULT) -> Layout:
         raise UserError(
             f"{root} {found}: a folder with {MOVIES_FILE} and {RATINGS_FILE} is wanted; name it with --data.root."
         )
-    movies = reading.movies_file and _find(root, reading.movies_file)
-    ratings = _find(root, reading.ratings_file)
+    movies = reading.movies_file and find_file(root, reading.movies_file)
+    ratings = find_file(root, reading.ratings_file)
     if ratings and (movies or reading.movies_file is None):
         return replace(ML_CSV, movies=movies, ratings=ratings)
     for layout in (ML_1M, ML_100K) if not (movies or ratings) and reading.ratings_file == RATINGS_FILE else ():
@@ -90,9 +91,14 @@ def find_layout(root: Path, reading: Reading = DEFAULT) -> Layout:
     raise UserError(_missing(root, {kind: name for kind, name in absent.items() if name is not None}))
 
 
-def _find(root: Path, name: str) -> str | None:
-    """The file that a name stands for: its name in the folder, or a path; None if there is none."""
-    if name in (MOVIES_FILE, RATINGS_FILE):
+def find_file(root: Path, name: str) -> str | None:
+    """The file that a name stands for: its name in the folder, or a path; None if there is none.
+
+    Args:
+        root: the folder.
+        name: the name; a usual one stands for packed files, too.
+    """
+    if name in _USUAL:
         names = (name.removesuffix(SUFFIXES[0]) + suffix for suffix in SUFFIXES)
         return next((one for one in names if (root / one).exists()), None)
     path = Path(name).expanduser()
@@ -103,7 +109,7 @@ def _find(root: Path, name: str) -> str | None:
 
 def _missing(root: Path, absent: Mapping[str, str]) -> str:
     """Which files are not there, which others are, and the ways out."""
-    known = {_find(root, name) for name in (MOVIES_FILE, RATINGS_FILE)}
+    known = {find_file(root, name) for name in (MOVIES_FILE, RATINGS_FILE)}
     others = sorted({path.name for path in root.iterdir() if path.name.lower().endswith(SUFFIXES)} - known)
     ways = ["put the file there"]
     if others:
@@ -137,24 +143,50 @@ def read_layout(
     if layout.ratings_dialect.header:
         unread: dict[str, Any] = {column: None for column, name in vars(columns).items() if name is None}
         columns = replace(STANDARD, **unread)
+    movies, (ratings,) = read_tables_of(
+        [(root / layout.ratings, layout.ratings_dialect)],
+        None if layout.movies is None else (root / layout.movies, layout.movies_dialect),
+        columns,
+        None if layout.genres is None else root / layout.genres,
+    )
+    return movies, ratings
+
+
+def read_tables_of(
+    ratings: Sequence[tuple[Path, Dialect]],
+    movies: tuple[Path, Dialect] | None,
+    columns: Columns = STANDARD,
+    genres: Path | None = None,
+) -> tuple[RawTable | None, list[RawTable]]:
+    """Read the files of a layout.
+
+    Args:
+        ratings: the files with ratings, and how each is written.
+        movies: the file with movies, if there is one.
+        columns: names of the columns.
+        genres: the file that names the genre flags of the movies' file, if it has flags.
+
+    Raises:
+        UserError: a file cannot be read, or lacks a column.
+    """
     rated, described = _named(columns, "user", "movie", "rating", "time"), _named(columns, "movie", "title", "genres")
-    ratings_path = root / layout.ratings
-    if layout.movies is None:
-        return None, _read(ratings_path, layout.ratings_dialect, rated)
-    # The movie's column may be renamed in one of the files only.
+    if movies is None:
+        return None, [_read(path, dialect, rated) for path, dialect in ratings]
+    # The movie's column may be renamed in some of the files only.
     fallback = {"movie": STANDARD.movie} if columns.movie_id is None else {}
     described["movie"] = columns.movie_id or columns.movie
-    if layout.genres is None:
-        movies = _read(root / layout.movies, layout.movies_dialect, described, fallback)
+    if genres is None:
+        described_movies = _read(*movies, described, fallback)
     else:
-        movies = _read_flagged(root / layout.movies, layout.movies_dialect, root / layout.genres, described)
-    ratings = _read(ratings_path, layout.ratings_dialect, rated, fallback)
-    if fallback and columns.movie not in (movies.names["movie"], ratings.names["movie"]):
+        described_movies = _read_flagged(*movies, genres, described)
+    tables = [_read(path, dialect, rated, fallback) for path, dialect in ratings]
+    every = [described_movies, *tables]
+    if fallback and columns.movie not in (table.names["movie"] for table in every):
         raise UserError(
-            f"{movies.path} and {ratings.path} line 1: no column {columns.movie} (found: {', '.join(movies.found)}; "
-            f"{', '.join(ratings.found)}). Give the right name with --data.columns.movie."
+            f"{' and '.join(str(table.path) for table in every)} line 1: no column {columns.movie} (found: "
+            f"{'; '.join(', '.join(table.found) for table in every)}). Give the right name with --data.columns.movie."
         )
-    return movies, ratings
+    return described_movies, tables
 
 
 def _named(columns: Columns, *wanted: str) -> dict[str, str]:
