@@ -142,16 +142,33 @@ def _by_listing(known: _Known, src: int, limit: Int, quota: Int, rng: np.random.
     is_free = ~is_linked[known.order]
     is_unused = is_free.copy()
     found = [np.empty(0, np.int64)] * len(limit)
-    for link in np.argsort(limit, kind="stable"):
-        chosen = found[link]
-        for usable, end in ((is_unused, limit[link]), (is_free, limit[link]), (is_unused, None), (is_free, None)):
-            if len(chosen) == quota[link]:
-                break
-            left = np.setdiff1d(np.flatnonzero(usable[:end]), chosen, assume_unique=True)
-            chosen = np.append(chosen, rng.choice(left, min(quota[link] - len(chosen), len(left)), replace=False))
-        is_unused[chosen[chosen < limit[link]]] = False  # for a later link the others are as good as any
-        found[link] = chosen
-    return [known.order[chosen] for chosen in found]
+    ascending = np.argsort(limit, kind="stable")
+    for alike in np.split(ascending, np.flatnonzero(np.diff(limit[ascending])) + 1):
+        left, num = np.flatnonzero(is_unused[: limit[alike[0]]]), quota[alike].sum()
+        if num <= len(left):  # enough for all for which the same exists: at once, as there may be thousands
+            drawn = rng.choice(left, num, replace=False)
+            is_unused[drawn] = False
+            for link, chosen in zip(alike, np.split(drawn, quota[alike].cumsum()[:-1]), strict=True):
+                found[link] = known.order[chosen]
+            continue
+        for link in alike:
+            chosen = _for_one(is_unused, is_free, int(limit[link]), int(quota[link]), rng)
+            is_unused[chosen[chosen < limit[link]]] = False  # for a later link the others are as good as any
+            found[link] = known.order[chosen]
+    return found
+
+
+def _for_one(
+    is_unused: NDArray[np.bool_], is_free: NDArray[np.bool_], limit: int, quota: int, rng: np.random.Generator
+) -> Int:
+    """Places for one link: unused ones that exist, then used ones, then those that come to exist later."""
+    chosen = np.empty(0, np.int64)
+    for usable, end in ((is_unused, limit), (is_free, limit), (is_unused, None), (is_free, None)):
+        if len(chosen) == quota:
+            break
+        left = np.setdiff1d(np.flatnonzero(usable[:end]), chosen, assume_unique=True)
+        chosen = np.append(chosen, rng.choice(left, min(quota - len(chosen), len(left)), replace=False))
+    return chosen
 
 
 def _contains(ascending: Int, keys: Int) -> NDArray[np.bool_]:

@@ -40,7 +40,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def expected() -> dict:
-    found: dict = {}
+    found: dict = {"split": {"non_links": "auto", "history": "frozen"}}
     for name, new in OLD_NAMES.items():
         group, leaf = new.split(".")
         found.setdefault(group, {})[leaf] = VALUES[name]
