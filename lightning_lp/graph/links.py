@@ -18,7 +18,7 @@ from lightning_lp.errors import UserError
 Graph: TypeAlias = "Data | HeteroData"
 HOMOGENEOUS: EdgeType = ("node", "to", "node")
 """What the one edge type of a ``Data`` is called where a name is needed."""
-LABELS = ("edge_label_index", "edge_label", "edge_label_id")
+LABELS = ("edge_label_index", "edge_label", "edge_label_id", "edge_label_time")
 """What a part of a split holds beside its messages."""
 _OF_NODES = N_KEYS | {"num_nodes"}  # to PyG, whatever their length
 
@@ -168,6 +168,22 @@ def with_num_nodes(graph: Graph) -> Graph:
         if "num_nodes" not in store and not any(key in _OF_NODES or "node" in key for key in store):
             store.num_nodes = num_nodes(graph, store._key)
     return graph
+
+
+def edge_indices(graph: Graph) -> dict[EdgeType, Tensor]:
+    """The ``edge_index`` of each edge type, that of a ``Data`` by the name ``HOMOGENEOUS``."""
+    edge_types = [HOMOGENEOUS] if isinstance(graph, Data) else graph.edge_types
+    return {edge_type: edge_store(graph, edge_type).edge_index for edge_type in edge_types}
+
+
+def skeleton(graph: Graph) -> HeteroData:
+    """The node types of a graph, how many nodes of each there are, and the edge types without edges."""
+    bare = HeteroData()
+    for node_type in [HOMOGENEOUS[0]] if isinstance(graph, Data) else graph.node_types:
+        bare[node_type].num_nodes = num_nodes(graph, node_type)
+    for edge_type, edge_index in edge_indices(graph).items():
+        bare[edge_type].edge_index = edge_index[:, :0]
+    return bare
 
 
 def without_messages(graph: Graph) -> Graph:
