@@ -165,7 +165,7 @@ def number_in_trees(
         bits += 1
     shift = np.uint64(64 - bits)
     for i in range(len(node)):
-        slot = int((np.uint64(tree[i] * num_nodes + node[i]) * _FIBONACCI) >> shift)
+        slot = np.int64((np.uint64(tree[i] * num_nodes + node[i]) * _FIBONACCI) >> shift)
         while slots[slot] >= 0 and (nodes[slots[slot]] != node[i] or trees[slots[slot]] != tree[i]):
             slot = (slot + 1) & mask
         if slots[slot] < 0:

@@ -135,8 +135,8 @@ class Reference:
         if not self.exclude or (TIME in everything and (isinstance(graph, HeteroData) or graph.is_edge_attr(TIME))):
             return False
         is_links = case.edge_type is None or everything._key == case.edge_type
-        is_reverse = case.is_undirected or (case.rev_edge_type and everything._key == case.rev_edge_type)
-        return (is_links and pair == link[:2]) or (bool(is_reverse) and pair == link[1::-1])
+        is_reverse = case.is_undirected if is_links else everything._key == case.rev_edge_type
+        return (is_links and pair == link[:2]) or (is_reverse and pair == link[1::-1])
 
 
 def trees(case: Case, batch: Data | HeteroData) -> dict[int, Any]:
