@@ -104,11 +104,10 @@ def _by_time(edge_index: Tensor, num_src: int, num_dst: int, times: Times) -> Cs
     time = times.value[src] if times.of_sources else times.value
     key = _moments(time, num_dst)
     key += dst * (int(key.max()) + 1 if len(key) else 1)
-    perm: Tensor | None = src.argsort(stable=True)
-    perm = perm[key[perm].argsort(stable=True)]
-    if torch.equal(perm, torch.arange(len(perm))):
-        perm = None
-    else:
+    by_source = src.argsort(stable=True)
+    order = by_source[key[by_source].argsort(stable=True)]
+    perm = None if torch.equal(order, torch.arange(len(order))) else order
+    if perm is not None:
         dst, time = dst[perm], time[perm]
     colptr = index2ptr(dst.contiguous(), num_dst)
     return Csc(colptr, _sources(src, perm, num_src), perm, time, times.value if times.of_sources else None)
@@ -121,7 +120,7 @@ def _moments(time: Tensor, num_dst: int) -> Tensor:
     first, last = int(time.min()), int(time.max())
     if (last - first + 1) * num_dst < 2**63:
         return time - first
-    moments: Tensor = time.unique(return_inverse=True)[1]
+    moments: Tensor = torch.unique(time, return_inverse=True)[1]
     return moments
 
 
@@ -136,6 +135,6 @@ def distinct_by_source(edge_index: Tensor, num_src: int, num_dst: int) -> tuple[
     Returns:
         Pointers [num_src + 1] and destinations [num_distinct], ascending for each source.
     """
-    key = (edge_index[0] * num_dst + edge_index[1]).unique()
+    key = torch.unique(edge_index[0] * num_dst + edge_index[1])
     indptr = torch.searchsorted(key, torch.arange(num_src + 1) * num_dst)
     return indptr.numpy(), (key % num_dst).numpy()

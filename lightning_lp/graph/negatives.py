@@ -107,4 +107,5 @@ def count_negatives(num_links: int, neg_sampling: NegativeSampling) -> int:
     weighted = neg_sampling.src_weight is not None or neg_sampling.dst_weight is not None
     if weighted or not neg_sampling.is_binary():
         raise ValueError(f"LinkNeighborSampler draws uniform binary negatives only, got {neg_sampling}")
-    return math.ceil(num_links * neg_sampling.amount)
+    amount: float = neg_sampling.amount
+    return math.ceil(num_links * amount)

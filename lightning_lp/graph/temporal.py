@@ -125,7 +125,7 @@ def hidden_ranges(
         colptr, row, time = edges[edge_type].arrays()
         source_time = edges[edge_type].source_time
         moment = np.empty(0, np.int64) if source_time is None else source_time.numpy()
-        ranges = temporal_kernel.ranges_of(*ends, colptr, row, time, moment)
+        ranges = temporal_kernel.ranges_of(ends[0], ends[1], colptr, row, time, moment)
         if label is not None:
             ranges[:, label.numpy() <= 0] = 0
         found.setdefault(edge_type, []).append(ranges)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from lightning_lp.graph.kernel import below, find, jit, mix
 
 Int = NDArray[np.int64]
+_FEW = 64
 _FIBONACCI = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -63,6 +64,17 @@ def hidden_in(hidden: Int, tree: int, begin: int, stop: int) -> tuple[int, int]:
 
 
 @jit
+def sort_few(values: Int) -> None:
+    """Sorts by insertion: of few numbers faster than ``sort``."""
+    for k in range(1, len(values)):
+        value, place = values[k], k
+        while place > 0 and values[place - 1] > value:
+            values[place] = values[place - 1]
+            place -= 1
+        values[place] = value
+
+
+@jit
 def draw_ascending(state: np.uint64, available: int, out: Int, order: Int, swapped: Int) -> None:
     """Fills ``out`` with numbers below ``available``, uniform and without replacement, in ascending order.
 
@@ -77,7 +89,10 @@ def draw_ascending(state: np.uint64, available: int, out: Int, order: Int, swapp
     for k in range(num - 1, -1, -1):
         other = swapped[k]
         order[k], order[other] = order[other], order[k]
-    out.sort()
+    if num > _FEW:
+        out.sort()
+    else:
+        sort_few(out)
 
 
 @jit
@@ -143,7 +158,7 @@ def sample_earlier(
 
 @jit
 def number_in_trees(
-    node: Int, tree: Int, num_nodes: int, slots: Int, nodes: Int, trees: Int, count: int
+    node: Int, tree: Int, num_nodes: int, slots: NDArray[np.int32], nodes: Int, trees: Int, count: int
 ) -> tuple[Int, int]:
     """Numbers nodes in the order of their first appearance, those of each tree by themselves.
 

@@ -155,6 +155,16 @@ def test_every_earlier_neighbour_is_as_likely_and_so_is_every_pair():
     assert chisquare(counts[:11, :11][np.triu_indices(11, k=1)]).pvalue > 1e-3
 
 
+def test_many_neighbours_are_distinct_and_in_order():
+    sampler = LinkNeighborSampler(star(500), [200], time_attr="when")
+    out = ask(sampler, [0], [401])
+    found = out.node[out.row] - 1
+    assert len(found) == 200
+    assert (found.diff() > 0).all()
+    assert 0 <= found[0] < 50
+    assert 350 < found[-1] < 400
+
+
 def test_negatives_are_uniform_over_the_others_of_their_source():
     data = make_graph(random_links(6, 30, 60, seed=0), 6, 30)
     data[REV_RATES].time = data[RATES].time
