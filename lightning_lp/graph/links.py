@@ -170,6 +170,22 @@ def with_num_nodes(graph: Graph) -> Graph:
     return graph
 
 
+def edge_indices(graph: Graph) -> dict[EdgeType, Tensor]:
+    """The ``edge_index`` of each edge type, that of a ``Data`` by the name ``HOMOGENEOUS``."""
+    edge_types = [HOMOGENEOUS] if isinstance(graph, Data) else graph.edge_types
+    return {edge_type: edge_store(graph, edge_type).edge_index for edge_type in edge_types}
+
+
+def skeleton(graph: Graph) -> HeteroData:
+    """The node types of a graph, how many nodes of each there are, and the edge types without edges."""
+    bare = HeteroData()
+    for node_type in [HOMOGENEOUS[0]] if isinstance(graph, Data) else graph.node_types:
+        bare[node_type].num_nodes = num_nodes(graph, node_type)
+    for edge_type, edge_index in edge_indices(graph).items():
+        bare[edge_type].edge_index = edge_index[:, :0]
+    return bare
+
+
 def without_messages(graph: Graph) -> Graph:
     """The same nodes and labels, and no edges of any type: all that is read where nodes have been embedded before."""
     bare = with_num_nodes(graph)

@@ -9,9 +9,11 @@ from torch_geometric.loader import LinkNeighborLoader
 from torch_geometric.sampler import NegativeSampling
 from torch_geometric.typing import EdgeType
 
+from lightning_lp.errors import UserError
 from lightning_lp.graph.links import LABELS, Graph, edge_store, keep_edge_attrs, link_type, with_num_nodes
 from lightning_lp.graph.order import LinkOrder
 from lightning_lp.graph.sampler import LinkNeighborSampler
+from lightning_lp.graph.temporal import TemporalStrategy
 
 
 class LinkLoader(LinkNeighborLoader):  # type: ignore[misc]
@@ -63,11 +65,19 @@ def link_loader(
     num_workers: int = 0,
     num_replicas: int = 1,
     rank: int = 0,
+    time_attr: str | None = None,
+    temporal_strategy: TemporalStrategy = "uniform",
+    group: Tensor | None = None,
 ) -> LinkLoader:
     """Makes the loader of one part of the split; with ``neg_sampling`` the one of training.
 
     A batch holds for each sampled node and edge all attributes that the graph has for it. ``input_id`` tells which
     labels of ``graph`` it scores, for what else is known of them (such as ``edge_label_id``).
+
+    With ``time_attr`` each label has a neighbourhood of its own, of messages earlier than its ``edge_label_time`` (a
+    split by time gives it), as :class:`LinkNeighborSampler` describes. Batches hold the ``edge_label_time`` of all that
+    they score, and for each node in ``batch`` the number of its neighbourhood. Without ``time_attr`` the graph's
+    ``edge_label_time`` is not looked at.
 
     Args:
         graph: messages and labels, as ``split_links`` gives them.
@@ -85,9 +95,13 @@ def link_loader(
         num_workers: processes that sample.
         num_replicas: processes that train together.
         rank: number of this one.
+        time_attr: attribute of edges or nodes that tells when messages are sent, int64. Default: links have no times.
+        temporal_strategy: ``uniform``: any of the neighbours before the time of the link; ``last``: the latest of them.
+        group: [num_labels] int64: labels that stay together in the order of training, as :class:`LinkOrder` describes.
+            Default: none do.
 
     Raises:
-        UserError: the graph has no such edge type or no attribute of that name.
+        UserError: the graph has no such edge type, no attribute of that name or no ``edge_label_time``.
 
     Examples:
         >>> import torch
@@ -107,8 +121,14 @@ def link_loader(
     messages, is_training = with_num_nodes(graph), neg_sampling is not None
     # Left on the graph, the loader would select from them for every batch.
     store = edge_store(messages, kind.edge_type)
-    edge_label_index, edge_label, *_ = (store.pop(key, None) for key in LABELS)
-    keep_edge_attrs(messages, edge_attrs)
+    edge_label_index, edge_label, _, edge_label_time = (store.pop(key, None) for key in LABELS)
+    if time_attr is None:
+        edge_label_time = None
+    elif edge_label_time is None:
+        raise UserError(
+            f"`time_attr` {time_attr}: the labels have no edge_label_time, before which to sample messages: split the "
+            "links by time, or leave out `time_attr`"
+        )
     num_shares = num_replicas if is_training else 1
     sampler = LinkNeighborSampler(
         messages,
@@ -121,7 +141,10 @@ def link_loader(
         seed=seed,
         num_replicas=num_shares,
         rank=rank if is_training else 0,
+        time_attr=time_attr,
+        temporal_strategy=temporal_strategy,
     )
+    keep_edge_attrs(messages, edge_attrs)  # not before: batches need not hold the times
     order = LinkOrder(
         edge_label_index.size(1),
         batch_size,
@@ -130,12 +153,15 @@ def link_loader(
         sampler=sampler,
         num_replicas=num_replicas,
         rank=rank,
+        group=group,
     )
     loader = LinkLoader(
         messages,
         num_neighbors,
         edge_label_index=edge_label_index if edge_type is None else (edge_type, edge_label_index),
         edge_label=None if is_training else edge_label,  # the sampler labels links and negatives
+        edge_label_time=edge_label_time,
+        time_attr=time_attr,
         neg_sampling=neg_sampling,
         neighbor_sampler=sampler,
         sampler=order,

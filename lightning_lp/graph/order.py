@@ -2,8 +2,11 @@
 
 from collections.abc import Iterator
 from itertools import islice
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
 from torch.utils.data.distributed import DistributedSampler
 
 from lightning_lp.graph.sampler import LinkNeighborSampler
@@ -19,9 +22,12 @@ class LinkOrder(DistributedSampler[int]):
     each, and knows what the others score. So that shares are equal, up to ``num_replicas`` - 1 links are left out of
     an epoch.
 
-    Evaluation: in order. Batch i goes to process i modulo ``num_replicas``, so every link is visited exactly once
-    (PyTorch's own ``DistributedSampler`` repeats some, which changes the metrics), and batches are the same for
-    any number of processes.
+    With ``group`` the links of one group (such as those of one user) come one after another in training, in ascending
+    order of their numbers, and the groups are in random order.
+
+    Evaluation: in order, whatever the groups. Batch i goes to process i modulo ``num_replicas``, so every link is
+    visited exactly once (PyTorch's own ``DistributedSampler`` repeats some, which changes the metrics), and batches
+    are the same for any number of processes.
 
     It derives from ``DistributedSampler`` because Lightning leaves those alone and tells them the epoch. Where nobody
     does (an ordinary loop), each pass over it is the next epoch.
@@ -34,6 +40,11 @@ class LinkOrder(DistributedSampler[int]):
         sampler: is told the epoch, too, when ``shuffle`` is set.
         num_replicas: number of processes.
         rank: number of this process.
+        group: [num_links] int64, equal for links that are to stay together when ``shuffle`` is set. Default: each is
+            shuffled by itself.
+
+    Raises:
+        ValueError: ``group`` has another length.
 
     Attributes:
         first_batch: the batch to begin with, where training continues in the middle of an epoch.
@@ -60,6 +71,7 @@ class LinkOrder(DistributedSampler[int]):
         sampler: LinkNeighborSampler | None = None,
         num_replicas: int = 1,
         rank: int = 0,
+        group: Tensor | None = None,
     ) -> None:
         super().__init__(
             range(num_links),  # type: ignore[arg-type]
@@ -70,6 +82,9 @@ class LinkOrder(DistributedSampler[int]):
         )
         self.num_links, self.batch_size, self.sampler = num_links, batch_size, sampler
         self.first_batch = 0
+        if group is not None and tuple(group.shape) != (num_links,):
+            raise ValueError(f"group: one number for each of {num_links} links wanted, got {list(group.shape)}")
+        self._groups = _Groups(group.numpy()) if shuffle and group is not None else None
         self.set_epoch(0)
 
     def advance(self) -> None:
@@ -87,12 +102,20 @@ class LinkOrder(DistributedSampler[int]):
     def __iter__(self) -> Iterator[int]:
         self.advance()
         self._has_begun = True
-        order = np.arange(self.num_links, dtype=np.min_scalar_type(self.num_links))
-        if self.shuffle:
-            np.random.default_rng([self.seed, self.epoch]).shuffle(order)
+        order = self._order()
         for start, stop in islice(self._batches(), self.first_batch, None):
             for i in range(start, stop, _CHUNK):
                 yield from order[i : min(stop, i + _CHUNK)].tolist()
+
+    def _order(self) -> NDArray[Any]:
+        """All link numbers, as this epoch visits them."""
+        rng = np.random.default_rng([self.seed, self.epoch])
+        if self._groups is not None:
+            return self._groups.shuffled(rng)
+        order = np.arange(self.num_links, dtype=np.min_scalar_type(self.num_links))
+        if self.shuffle:
+            rng.shuffle(order)
+        return order
 
     def __len__(self) -> int:
         """Links of a whole epoch, wherever it begins: Lightning counts the batches with it."""
@@ -108,3 +131,21 @@ class LinkOrder(DistributedSampler[int]):
         else:
             for start in range(self.rank * self.batch_size, self.num_links, step):
                 yield start, min(start + self.batch_size, self.num_links)
+
+
+class _Groups:
+    """Link numbers by group."""
+
+    def __init__(self, group: NDArray[np.int64]) -> None:
+        self._links = group.argsort(kind="stable")
+        changes = np.flatnonzero(np.diff(group[self._links])) + 1
+        self._start = np.concatenate([np.zeros(min(len(group), 1), np.int64), changes])
+        self._size = np.diff(self._start, append=len(group))
+
+    def shuffled(self, rng: np.random.Generator) -> NDArray[np.int64]:
+        """All link numbers: the groups in random order, each in ascending order."""
+        chosen = rng.permutation(len(self._size))
+        size = self._size[chosen]
+        skipped = self._start[chosen] - (size.cumsum() - size)  # from a place in the order to that among the links
+        place: NDArray[np.int64] = np.arange(len(self._links)) + skipped.repeat(size)
+        return self._links[place]

@@ -46,6 +46,7 @@ def test_stages_sampler_step_and_ranking(root, capsys, monkeypatch):
     assert {"sampling", "transfer", "forward", "backward", "optimiser", "sum"} <= found.keys()
     assert {"embed all nodes", "rank and judge", "of which judge"} <= found.keys()
     assert len(found["links"]) == len(sampler.BATCH_SIZES) * len(sampler.FAN_OUTS)
+    assert len(found["messages by time"]) == len(sampler.BESIDE) * len(sampler.FAN_OUTS)
     parts = sum(found[part][0]["value"] for part in step._PARTS)
     assert found["sum"][0]["value"] == pytest.approx(parts)
     out = capsys.readouterr().out

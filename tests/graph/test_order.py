@@ -1,4 +1,6 @@
+import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -69,3 +71,48 @@ def test_only_training_tells_the_sampler_the_epoch(shuffle):
     sampler = Sampler()
     LinkOrder(10, 2, shuffle=shuffle, sampler=sampler).set_epoch(3)
     assert sampler.epoch == (3 if shuffle else 0)
+
+
+@given(st.lists(st.integers(-3, 5), max_size=60), SIZES, st.integers(1, 3), st.integers(0, 5))
+def test_links_of_a_group_stay_together_in_their_order(group, batch_size, num_replicas, epoch):
+    handed = []
+    for rank in range(num_replicas):
+        chosen = {
+            "seed": 7,
+            "num_replicas": num_replicas,
+            "rank": rank,
+            "group": torch.tensor(group, dtype=torch.int64),
+        }
+        order = LinkOrder(len(group), batch_size, shuffle=True, **chosen)
+        order.set_epoch(epoch)
+        handed.append(list(order))
+    visited = handed[0]
+    assert all(other == visited for other in handed)
+    assert len(visited) == len(set(visited)) == len(group) - len(group) % num_replicas
+    runs = [[link for link in visited if group[link] == name] for name in dict.fromkeys(group[i] for i in visited)]
+    assert sum(runs, []) == visited  # contiguous
+    assert all(run == sorted(run) for run in runs)
+    if num_replicas == 1:
+        assert sorted(visited) == list(range(len(group)))
+
+
+def test_groups_are_in_another_order_in_each_epoch():
+    group = torch.arange(300) % 100
+    orders = [list(LinkOrder(300, 10, shuffle=True, seed=seed, group=group)) for seed in (1, 1, 2)]
+    assert orders[0] == orders[1] != orders[2]
+    order = LinkOrder(300, 10, shuffle=True, seed=1, group=group)
+    first, second = list(order), list(order)
+    assert (first, sorted(first)) == (orders[0], sorted(second))
+    names = [[link % 100 for link in found[::3]] for found in (first, second)]
+    assert names[0] != names[1]
+    assert names[0] != sorted(names[0])
+    assert np.abs(np.corrcoef(names[0], range(100))[0, 1]) < 0.4
+
+
+def test_evaluation_knows_no_groups():
+    assert list(LinkOrder(6, 2, shuffle=False, group=torch.tensor([1, 0, 1, 0, 1, 0]))) == list(range(6))
+
+
+def test_a_group_for_each_link_is_wanted():
+    with pytest.raises(ValueError, match="one number for each of 6 links wanted"):
+        LinkOrder(6, 2, shuffle=True, group=torch.arange(5))

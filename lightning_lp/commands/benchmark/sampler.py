@@ -2,27 +2,32 @@
 
 import gc
 from collections.abc import Iterator
+from copy import copy
 from dataclasses import replace
 from itertools import islice
 from statistics import median
 
 from torch_geometric.data import HeteroData
+from torch_geometric.sampler import NegativeSampling
 
 from lightning_lp.commands.benchmark.workload import Figure, Workload, run_module, seconds
+from lightning_lp.data.datamodule import MovieLensDataModule
 from lightning_lp.data.schema import RATES, REV_RATES
 from lightning_lp.errors import require
-from lightning_lp.graph.loader import LinkLoader
+from lightning_lp.graph.loader import LinkLoader, link_loader
 
 BATCH_SIZES = (128, 1024, 8192)
 FAN_OUTS = ((20, 10), (10, 5))
 WORKERS = (0, 2)
 BESIDE = (128, 1024)
-"""Batch sizes at which both samplers run."""
+"""Batch sizes at which torch-sparse's sampler runs, and ours by time."""
 _MAX_BATCHES = 50
 
 
 def sampler(workload: Workload) -> Iterator[Figure]:
     """Whole batches, as training takes them, by batch size, fan-out and workers; then both samplers by themselves.
+
+    Where links have times, batches by time, too: each link has a neighbourhood of its own then, of earlier messages.
 
     Raises:
         UserError: torch-sparse is not where it should be.
@@ -43,6 +48,9 @@ def sampler(workload: Workload) -> Iterator[Figure]:
                 setting = f"batch {batch_size:,}, fan-out {list(fan_out)}, {workers} workers"
                 yield Figure("sampler", "links", setting, links, "/s")
                 yield Figure("sampler", "messages", setting, edges, "/s")
+                if workers == 0 and batch_size in BESIDE and "time" in data.graph.data[RATES]:
+                    _, edges = sampled_per_second(_by_time(data, batch_size, list(fan_out)), workload.repeat)
+                    yield Figure("sampler", "messages by time", setting, edges, "/s")
                 gc.collect()  # ends this loader's workers before others inherit it
     if workload.baseline is not None:
         yield from _beside(workload)
@@ -64,6 +72,23 @@ def sampled_per_second(loader: LinkLoader, repeat: int = 1) -> tuple[float, floa
         passes.append([count / took for count in counts])
     links, edges = zip(*passes[1:], strict=True)
     return median(links), median(edges)
+
+
+def _by_time(data: MovieLensDataModule, batch_size: int, num_neighbors: list[int]) -> LinkLoader:
+    """The links of training with their times, and as many negatives, sampled by time."""
+    graph = copy(data.split.train)
+    graph[RATES].edge_label_time = data.graph.data[RATES].time[graph[RATES].edge_label_id]
+    return link_loader(
+        graph,
+        num_neighbors,
+        edge_type=RATES,
+        rev_edge_type=REV_RATES,
+        batch_size=batch_size,
+        edge_attrs=data.reads.edge_attrs,
+        positives=data.split.train_links,
+        neg_sampling=NegativeSampling("binary", data.sampling.neg_sampling_ratio),
+        time_attr="time",
+    )
 
 
 def _beside(workload: Workload) -> Iterator[Figure]:
