@@ -158,7 +158,8 @@ def _by_user(ranking: Ranking, metric: str, num_users: int) -> NDArray[np.float6
     """[num_users] means over the queries of each user; NaN where there is none."""
     users, values = ranking.users.numpy(), ranking.values[metric].numpy()
     sums, counts = np.bincount(users, values, num_users), np.bincount(users, minlength=num_users)
-    return np.divide(sums, counts, out=np.full(num_users, np.nan), where=counts > 0)
+    means: NDArray[np.float64] = np.divide(sums, counts, out=np.full(num_users, np.nan), where=counts > 0)
+    return means
 
 
 def _candidates(module: LinkPredictionModule) -> Mapping[str, Candidate]:

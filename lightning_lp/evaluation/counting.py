@@ -62,8 +62,8 @@ class PopularityWindow:
 
     Args:
         days: length of the window, where times are seconds.
-        at_end: the window ends with the latest known link of all, not at the query's own time. Where history is
-            frozen, a user who has long been away is then asked now.
+        at_end: the window ends where what is known of all users ends, and not at the query's own time. Where history
+            is frozen, a user who has long been away is then asked now; where it rolls, both are the same.
     """
 
     days: float = 365.0
@@ -77,10 +77,10 @@ class PopularityWindow:
     def score(self, queries: Queries) -> Tensor:
         """Follows what is known of all users."""
         known = queries.known.sequences
-        if known.time is None or queries.time is None:
+        if known.time is None or queries.time is None or queries.until is None:
             return self.num_raters.repeat(queries.users.numel(), 1)
         time, order = known.time.sort(stable=True)
-        asked = torch.full_like(queries.time, int(time[-1]) + 1) if self.at_end else queries.time
+        asked = (queries.until if self.at_end else queries.time).contiguous()
         end = torch.searchsorted(time, asked)
         start = torch.searchsorted(time, asked - int(self.days * 86_400))
         return _counts_between(known.node[order], start, end, queries.known.num_movies)
@@ -92,7 +92,7 @@ class PopularityWindow:
 
 def _counts_between(movie: Tensor, start: Tensor, end: Tensor, num_movies: int) -> Tensor:
     """[num, num_movies] float32, how often each movie is in ``movie[start:end]`` of each query."""
-    bounds = torch.cat([start, end]).unique()
+    bounds = torch.unique(torch.cat([start, end]))
     piece = torch.bucketize(torch.arange(movie.numel()), bounds, right=True)
     counts = torch.bincount(piece * num_movies + movie, minlength=(bounds.numel() + 1) * num_movies)
     up_to = counts.view(-1, num_movies).cumsum(dim=0)  # row i: before bounds[i]

@@ -37,13 +37,13 @@ def label_metrics(
         {'label_mrr': 0.75, 'user_auroc': 0.75}
     """
     source, is_link = edge_label_index[0], edge_label > 0
-    query = torch.stack([source, edge_label_time]).unique(dim=1, return_inverse=True)[1]
+    query = torch.unique(torch.stack([source, edge_label_time]), dim=1, return_inverse=True)[1]
     num, above, tied = _non_links_above(query, is_link, scores)
     reciprocal = 1 / (1 + above + tied / 2)
     values = {"label_mrr": reciprocal[num > 0].mean()}
     num, above, tied = _non_links_above(source, is_link, scores)
     of_link = (1 - (above + tied / 2) / num)[num > 0]
-    users, row = source[is_link][num > 0].unique(return_inverse=True)
+    users, row = torch.unique(source[is_link][num > 0], return_inverse=True)
     sums = of_link.new_zeros(users.numel()).index_add(0, row, of_link)
     values["user_auroc"] = (sums / torch.bincount(row, minlength=users.numel())).mean()
     return {name: float(value) for name, value in values.items()}
@@ -51,7 +51,7 @@ def label_metrics(
 
 def _non_links_above(group: Tensor, is_link: Tensor, scores: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """For each link how many non-links its group has, how many are scored higher, and how many equally: float64."""
-    known, level = scores.unique(return_inverse=True)
+    known, level = torch.unique(scores, return_inverse=True)
     key = group * known.numel() + level
     others = key[~is_link].sort().values
     first = group[is_link] * known.numel()

@@ -50,7 +50,7 @@ class BPR:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             z = self._train(links.matrix)
-        self.z_user, self.z_movie = z.split(links.shape)
+        self.z_user, self.z_movie = torch.split(z, list(links.shape))
 
     def score(self, queries: Queries) -> Tensor:
         """Dot products of embeddings: [num, num_movies] float32."""

@@ -54,8 +54,10 @@ class Links:
         Args:
             users: [num] int64.
         """
-        indptr = self.sequences.indptr
-        return Queries(users, self.latest(users), self._between(indptr[users], indptr[users + 1]), self)
+        indptr, time = self.sequences.indptr, self.latest(users)
+        until = None if time is None or self.sequences.time is None else self.sequences.time.max() + 1
+        history = self._between(indptr[users], indptr[users + 1])
+        return Queries(users, time, history, self, None if until is None else until.expand_as(users))
 
     def latest(self, users: Tensor) -> Tensor | None:
         """[num] int64, the time of the latest link of each user, of one without links that of the latest of all."""
@@ -73,7 +75,8 @@ class Links:
             time: [num] int64.
         """
         ordered = self.sequences
-        return Queries(users, time, self._between(ordered.indptr[users], ordered.end_before(users, time)), self)
+        history = self._between(ordered.indptr[users], ordered.end_before(users, time))
+        return Queries(users, time, history, self, time)
 
     def _between(self, start: Tensor, end: Tensor) -> "Links":
         """The links at ``start`` to before ``end`` as those of one user after the other."""
@@ -92,13 +95,16 @@ class Queries:
         users: [num] int64, who asks.
         time: [num] int64, when; None where times are unknown.
         history: what each is known to have done: row i is that of query i.
-        known: all that is known of all users, later links too: to be cut at the time of a query.
+        known: links of all users.
+        until: [num] int64, when what is known ends: of ``known`` a query may read what is strictly earlier. None where
+            times are unknown.
     """
 
     users: Tensor
     time: Tensor | None
     history: Links
     known: Links
+    until: Tensor | None
 
 
 def make_links(edge_index: Tensor, num_users: int, num_movies: int, time: Tensor | None = None) -> Links:
@@ -148,8 +154,8 @@ def queries_of_labels(graph: HeteroData, history: History, chosen: Tensor) -> tu
     """
     user = graph[RATES].edge_label_index[0, chosen]
     if history == "frozen":
-        users, row = user.unique(return_inverse=True)
+        users, row = torch.unique(user, return_inverse=True)
         return users, known_links(graph).latest(users) if is_by_time(graph) else None, row
     time = graph[RATES].edge_label_time[chosen]
-    found, row = torch.stack([user, time]).unique(dim=1, return_inverse=True)
+    found, row = torch.unique(torch.stack([user, time]), dim=1, return_inverse=True)
     return found[0], found[1], row

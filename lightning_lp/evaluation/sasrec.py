@@ -93,7 +93,7 @@ class SASRec:
                 following = ordered.node[place[is_movie] + 1]
                 loss = F.cross_entropy(self.net(movie, is_movie) @ self.net.movie.weight.T, following)
                 optimizer.zero_grad()
-                loss.backward()
+                loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
             ndcg = self._ndcg(ordered, watched, end[watched]) if watched.numel() else reached + 1
             since = 0 if ndcg > reached else since + 1
@@ -107,22 +107,25 @@ class SASRec:
         """Users with at least two movies, those of like length together."""
         rows = (length > 1).nonzero().flatten()
         rows = rows[torch.randperm(rows.numel())]
-        near = [part[length[part].argsort(stable=True)] for part in rows.split(self.batch_size * _BATCHES_SORTED)]
-        batches = torch.cat([rows[:0], *near]).split(self.batch_size)
+        near = [
+            part[length[part].argsort(stable=True)] for part in torch.split(rows, self.batch_size * _BATCHES_SORTED)
+        ]
+        batches = torch.split(torch.cat([rows[:0], *near]), self.batch_size)
         return (batches[i] for i in torch.randperm(len(batches)) if batches[i].numel())
 
     def _next(self, ordered: Sequences, rows: Tensor, end: Tensor) -> Tensor:
         """[num_rows, num_movies] scores of what comes at ``end`` [num_rows]."""
         movie, _, is_movie = latest(ordered, rows, end, self.max_length)
         last = is_movie.sum(dim=1).cumsum(0) - 1
-        return self.net(movie, is_movie)[last] @ self.net.movie.weight.T
+        scores: Tensor = self.net(movie, is_movie)[last] @ self.net.movie.weight.T
+        return scores
 
     @torch.no_grad()
     def _ndcg(self, ordered: Sequences, rows: Tensor, end: Tensor) -> float:
         """NDCG@10 of the movie at ``end`` among those that are not yet read."""
         self.net.eval()
         total = 0.0
-        for chosen, ends in zip(rows.split(self.batch_size), end.split(self.batch_size), strict=True):
+        for chosen, ends in zip(torch.split(rows, self.batch_size), torch.split(end, self.batch_size), strict=True):
             scores = self._next(ordered, chosen, ends)
             wanted = scores.gather(1, ordered.node[ends, None])
             movie, _, is_movie = latest(ordered, chosen, ends, self.max_length)

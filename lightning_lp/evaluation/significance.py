@@ -77,7 +77,8 @@ def by_user(values: Floats, users: NDArray[np.int64]) -> Floats:
         [0.75, 0.25]
     """
     found, row = np.unique(users, return_inverse=True)
-    return np.bincount(row, values) * (len(found) / len(values))
+    scaled: Floats = np.asarray(np.bincount(row, values) * (len(found) / len(values)), np.float64)
+    return scaled
 
 
 def holm(p: Sequence[float]) -> list[float]:

@@ -38,7 +38,8 @@ class Sequences:
     @property
     def source(self) -> Tensor:
         """[num_links] int64, the source of each link, ascending."""
-        return ptr2index(self.indptr)
+        source: Tensor = ptr2index(self.indptr)
+        return source
 
     @property
     def place(self) -> Tensor:

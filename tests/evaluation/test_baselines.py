@@ -76,6 +76,21 @@ def test_all_take_users_without_history(name):
     assert first.isfinite().all()
 
 
+@pytest.mark.parametrize("name", {**BASELINES, **BY_TIME})
+def test_a_query_knows_nothing_of_what_comes_later(name):
+    """Where history rolls, links at its time and after it change no score."""
+    links, time = random_links(15, 25, 120, seed=0), torch.arange(120) % 17
+    features, whole = csr_matrix((0, 25), dtype=np.float32), make_links(links, 15, 25, time)
+    candidate, users = candidates(is_by_time=True)[name], torch.tensor([2, 7, 11])
+    for change in candidate.grid[-2:]:
+        baseline = replace(candidate.baseline, **change | FAST.get(name, {}))
+        baseline.fit(make_links(links[:, time < 9], 15, 25, time[time < 9]), features, 0)
+        for at in (9, 13):
+            earlier = make_links(links[:, time < at], 15, 25, time[time < at])
+            scores = [baseline.score(known.queries_at(users, torch.full((3,), at))) for known in (earlier, whole)]
+            assert torch.equal(*scores)
+
+
 def test_splits_that_are_not_by_time_offer_none_that_needs_times():
     assert candidates(is_by_time=False) is BASELINES
     assert list(candidates(is_by_time=True)) == [*BASELINES, *BY_TIME]

@@ -93,7 +93,7 @@ def test_a_window_counts_what_was_rated_in_it(seed, days, at_end, is_rolling):
     expected = np.zeros((NUM_USERS, NUM_MOVIES))
     for user, row in enumerate(rows):
         asked = int(times[user]) if is_rolling else max((time for time, _ in row), default=last)
-        end = last + 1 if at_end else asked
+        end = last + 1 if at_end and not is_rolling else asked
         for time, movie in everything:
             expected[user, movie] += end - days * DAY <= time < end
     baseline = PopularityWindow(days, at_end)
