@@ -7,7 +7,8 @@ from torch_geometric.data import HeteroData
 
 from lightning_lp.data.datamodule import MovieLensDataModule, data_of
 from lightning_lp.errors import UserError
-from lightning_lp.evaluation.ranking import kept_task, means, rank_users
+from lightning_lp.evaluation.ranking import means, rank_users
+from lightning_lp.evaluation.ranking_task import kept_task
 from lightning_lp.evaluation.scoring import scorer_of
 
 

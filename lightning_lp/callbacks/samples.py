@@ -11,7 +11,8 @@ from lightning_lp.data.datamodule import MovieLensDataModule, data_of
 from lightning_lp.data.rating_graph import RatingGraph, genre_names
 from lightning_lp.data.schema import NO_GENRES, RATES
 from lightning_lp.escape import markdown, visible
-from lightning_lp.evaluation.ranking import RankingTask, ScoreUsers, kept_task, top_k
+from lightning_lp.evaluation.ranking import ScoreUsers, top_k
+from lightning_lp.evaluation.ranking_task import RankingTask, kept_task
 from lightning_lp.evaluation.scoring import EmbedsAll, scorer_of
 
 _MAX_PROJECTED = 10_000

@@ -18,9 +18,10 @@ from lightning_lp.commands.cli import main
 from lightning_lp.commands.configs import resolved
 from lightning_lp.commands.settings_parser import SettingsParser
 from lightning_lp.errors import UserError
-from lightning_lp.evaluation.baselines import BASELINES, Candidate
+from lightning_lp.evaluation.baselines import BASELINES, BY_TIME, Candidate
 from lightning_lp.evaluation.comparison import Comparison, Part
 from lightning_lp.evaluation.linear import LinearPart
+from lightning_lp.evaluation.ranking import Ranking
 from lightning_lp.evaluation.significance import paired_tests
 from lightning_lp.model.module import LinkPredictionModule
 
@@ -123,7 +124,7 @@ def _parse(args: Sequence[str] | None) -> tuple[Namespace, list[str]]:
     parser.add_argument("--out", type=Path, default=Path("lightning_logs/ablation.json"), help="file to write")
     parser.add_argument("flags", nargs="*", help="options of fit, such as --data.root DIR")
     options = parser.parse_args(args)
-    for kind, known in (("variants", VARIANTS), ("baselines", (LINEAR, *BASELINES))):
+    for kind, known in (("variants", VARIANTS), ("baselines", (LINEAR, *BASELINES, *BY_TIME))):
         for name in options[kind]:
             if name not in known:
                 raise UserError(f"--{kind} {name}: not one of {', '.join(known)}")
@@ -141,16 +142,24 @@ def _run_seed(lines: list[Line], options: Namespace, flags: list[str], seed: int
         else:
             if comparison is None:
                 raise UserError("--variants: at least one is needed beside the baselines")
+            if line.name in BY_TIME and not comparison.is_by_time:
+                raise UserError(f"--baselines {line.name} needs a split by time: give --data.split.strategy temporal")
             entry = comparison.add_baseline(line.name, candidates[line.name], search=True)
         ranking = comparison.ranking(entry.name)
         line.runs.append({"seed": seed, "auroc": entry.auroc or 0.0, "fit_s": entry.fit_s or 0.0, **entry.metrics})
         line.values.append({})
         for metric in SHOWN:
-            values = np.full(data.num_users, np.nan)
-            values[ranking.users.numpy()] = ranking.values[metric].numpy()
-            line.values[-1][metric] = values
+            line.values[-1][metric] = _by_user(ranking, metric, data.num_users)
         shown = ", ".join(f"{metric} {line.runs[-1][metric]:.4f}" for metric in ("auroc", *SHOWN))
         print(f"seed {seed}, {line.name}: {shown}, {entry.fit_s:.1f} s", flush=True)
+
+
+def _by_user(ranking: Ranking, metric: str, num_users: int) -> NDArray[np.float64]:
+    """[num_users] means over the queries of each user; NaN where there is none."""
+    users, values = ranking.users.numpy(), ranking.values[metric].numpy()
+    sums, counts = np.bincount(users, values, num_users), np.bincount(users, minlength=num_users)
+    means: NDArray[np.float64] = np.divide(sums, counts, out=np.full(num_users, np.nan), where=counts > 0)
+    return means
 
 
 def _candidates(module: LinkPredictionModule) -> Mapping[str, Candidate]:
@@ -158,7 +167,7 @@ def _candidates(module: LinkPredictionModule) -> Mapping[str, Candidate]:
     options = module.encoder.options
     names = {"channels": "spectral_channels", "l2": "spectral_l2"}
     linear = LinearPart(**{name: options[option] for name, option in names.items() if option in options})
-    return {**BASELINES, LINEAR: Candidate(linear)}
+    return {**BASELINES, **BY_TIME, LINEAR: Candidate(linear)}
 
 
 def _given(changes: Mapping[str, Any]) -> list[str]:

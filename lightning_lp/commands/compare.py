@@ -20,7 +20,7 @@ from lightning_lp.commands.settings_parser import SettingsParser
 from lightning_lp.commands.spelling import spelled_flags
 from lightning_lp.data.datamodule import MovieLensDataModule
 from lightning_lp.errors import UserError
-from lightning_lp.evaluation.baselines import BASELINES
+from lightning_lp.evaluation.baselines import candidates
 from lightning_lp.evaluation.comparison import Comparison, Part
 from lightning_lp.evaluation.figures import recall_figure
 
@@ -86,7 +86,7 @@ def _parse(args: Sequence[str] | None) -> Namespace:
 
 def _add_baselines(comparison: Comparison, *, search: bool) -> None:
     with Progress(console=Console(stderr=True), transient=True) as progress:
-        for name, candidate in BASELINES.items():
+        for name, candidate in candidates(comparison.is_by_time).items():
             task = progress.add_task(f"fitting {name}", total=len(candidate.grid) if search else 1)
             comparison.add_baseline(name, candidate, search=search, advance=partial(progress.advance, task))
 

@@ -1,7 +1,6 @@
 """How well users that the model never saw are served: some are hidden from training, then given back in part."""
 
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +13,11 @@ from lightning_lp.data.rating_graph import RatingGraph
 from lightning_lp.data.schema import MOVIES_FILE, RATES, RATINGS_FILE, USER, Columns
 from lightning_lp.data.tables import Tables
 from lightning_lp.errors import UserError
-from lightning_lp.evaluation.baselines import BASELINES, feature_matrix, link_matrix
-from lightning_lp.evaluation.ranking import RankingTask, ScoreUsers, dot_products, rank_users
+from lightning_lp.evaluation.baselines import BASELINES, feature_matrix
+from lightning_lp.evaluation.queries import make_links
+from lightning_lp.evaluation.ranking import ScoreUsers, dot_products, rank_users
+from lightning_lp.evaluation.ranking_task import RankingTask
+from lightning_lp.evaluation.scoring import scorer_of_baseline
 from lightning_lp.model.module import LinkPredictionModule
 from lightning_lp.recommend.recommender import Recommender
 
@@ -98,13 +100,13 @@ def judge_new_users(
     z_movie = torch.from_numpy(recommender.movie_embeddings)
     scorers: dict[str, ScoreUsers] = {"lightning_lp": dot_products(z_user, z_movie)}
 
-    links = link_matrix(train_links, data.num_users, data.num_movies)
-    history = link_matrix(_pairs(hidden.histories), len(hidden.ids), data.num_movies)
+    links = make_links(train_links, data.num_users, data.num_movies)
+    known = make_links(_pairs(hidden.histories), len(hidden.ids), data.num_movies)
     features = feature_matrix(data.graph)
     for name in BESIDE:
         baseline = replace(BASELINES[name].baseline)  # type: ignore[type-var]
         baseline.fit(links, features, seed=0)
-        scorers[name] = partial(baseline.score, history=history)
+        scorers[name] = scorer_of_baseline(baseline, known)
 
     task = _task(hidden, train_links, data.num_users, data.num_movies)
     return {name: rank_users(task, score_users).means() for name, score_users in scorers.items()}

@@ -5,7 +5,6 @@ import io
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from types import MappingProxyType
@@ -25,10 +24,13 @@ from lightning_lp.data.datamodule import MovieLensDataModule
 from lightning_lp.data.schema import RATES
 from lightning_lp.errors import UserError
 from lightning_lp.escape import visible
-from lightning_lp.evaluation.baselines import BASELINES, feature_matrix, link_matrix
+from lightning_lp.evaluation.baselines import BASELINES, feature_matrix
 from lightning_lp.evaluation.breakdown import by_movie_popularity, by_user_activity
 from lightning_lp.evaluation.figures import breakdown_figure, learning_figure, recall_figure
-from lightning_lp.evaluation.ranking import Ranking, RankingTask, dot_products, rank_users, ranking_task
+from lightning_lp.evaluation.queries import make_links
+from lightning_lp.evaluation.ranking import Ranking, dot_products, rank_queries, rank_users
+from lightning_lp.evaluation.ranking_task import RankingTask, ranking_task
+from lightning_lp.evaluation.scoring import scorer_of_baseline
 from lightning_lp.model.module import LinkPredictionModule
 
 REPORT_FILE = "report.html"
@@ -93,12 +95,12 @@ def _content(run: Path, module: LinkPredictionModule, data: MovieLensDataModule)
 
 
 def _baseline_rankings(data: MovieLensDataModule, task: RankingTask) -> dict[str, Ranking]:
-    history = link_matrix(data.split.train_links, data.num_users, data.num_movies)
+    links = make_links(data.split.train_links, data.num_users, data.num_movies)
     features, rankings = feature_matrix(data.graph), {}
     for name in _BESIDE:
         baseline = replace(BASELINES[name].baseline)  # type: ignore[type-var]
-        baseline.fit(history, features, seed=0)
-        rankings[name] = rank_users(task, partial(baseline.score, history=history))
+        baseline.fit(links, features, seed=0)
+        rankings[name] = rank_queries(task, scorer_of_baseline(baseline, links))
     return rankings
 
 

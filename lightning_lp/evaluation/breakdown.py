@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lightning_lp.evaluation.ranking import Ranking, RankingTask
+from lightning_lp.evaluation.ranking import Ranking
+from lightning_lp.evaluation.ranking_task import RankingTask
 
 MOVIE_BINS = (0, 1, 6, 21, 51, 101)
 """Least number of raters in the history, of each bin of movies."""

@@ -6,16 +6,18 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 import psutil
-from scipy.sparse import csr_matrix
 from torch_geometric.data import HeteroData
 
 from lightning_lp.data.datamodule import MovieLensDataModule
 from lightning_lp.data.schema import RATES
-from lightning_lp.evaluation.baselines import Baseline, Candidate, feature_matrix, link_matrix
+from lightning_lp.evaluation.baselines import Baseline, Candidate, feature_matrix
 from lightning_lp.evaluation.breakdown import recall_curve
-from lightning_lp.evaluation.ranking import Ranking, ScoreUsers, dot_products, kept_task, rank_users
-from lightning_lp.evaluation.scoring import score_labels
-from lightning_lp.evaluation.significance import PairedTest, auroc, bootstrap_interval, paired_tests
+from lightning_lp.evaluation.label_metrics import label_metrics
+from lightning_lp.evaluation.queries import History, is_by_time, known_links
+from lightning_lp.evaluation.ranking import Ranking, ScoreQueries, ScoreUsers, dot_products, rank_queries, without_time
+from lightning_lp.evaluation.ranking_task import kept_task
+from lightning_lp.evaluation.scoring import score_query_labels, scorer_of_baseline
+from lightning_lp.evaluation.significance import Floats, PairedTest, auroc, bootstrap_interval, by_user, paired_tests
 from lightning_lp.model.module import LinkPredictionModule
 
 Part = Literal["validation", "test"]
@@ -36,7 +38,7 @@ class Entry:
         search: the settings that were tried, each with the NDCG@20 that it reached on validation.
         fit_s: seconds that the fit (of the chosen setting) took.
         auroc: over the labels of the part.
-        metrics: the ranking metrics.
+        metrics: the ranking metrics, and where the split is by time those of :func:`label_metrics`.
         intervals: 95 % bootstrap intervals over users of some of them.
         recall_curve: recall of lists of 1, 2, ... movies.
         test: the run's model minus this one, if there is a run.
@@ -65,13 +67,18 @@ class Comparison:
 
     Attributes:
         entries: the models so far.
+        is_by_time: whether the split is by time: then baselines may need times.
 
     Raises:
         UserError: the split has no such part.
     """
 
     def __init__(
-        self, data: MovieLensDataModule, part: Part = "validation", seed: int = 0, max_memory: float | None = None
+        self,
+        data: MovieLensDataModule,
+        part: Part = "validation",
+        seed: int = 0,
+        max_memory: float | None = None,
     ) -> None:
         split, below = data.split, data.graph.below_min_rating
         self.entries: list[Entry] = []
@@ -79,19 +86,20 @@ class Comparison:
         self._max_memory = 0.8 * psutil.virtual_memory().available if max_memory is None else max_memory
         self._split = split
         self._graph: HeteroData = data.part("val" if part == "validation" else "test")
-        shape = (data.num_users, data.num_movies)
-        self._train = link_matrix(split.train_links, *shape)
-        self._history = link_matrix(self._graph[RATES].edge_index, *shape)
+        self.is_by_time = is_by_time(self._graph)
+        self._history: History = getattr(data.split_settings, "history", "frozen")
+        self._train = known_links(split.val)  # its messages are all training links
+        self._known = known_links(self._graph, self._history)
         self._features = feature_matrix(data.graph)
         self._below = below
-        self._task = kept_task(self._graph, below)
+        self._task = kept_task(self._graph, below, history=self._history)
         self._rankings: dict[str, Ranking] = {}
 
     def add_model(self, module: LinkPredictionModule, fit_s: float | None = None) -> Entry:
         """Judges a trained model, with the part's history as its messages."""
         hparams = {name: value for name, value in module.hparams.items() if not name.startswith("_")}
-        score_users = dot_products(*module.encoder.embed_all(self._graph))
-        return self._judge(Entry(MODEL, parameters=hparams, fit_s=fit_s), score_users)
+        score_queries = without_time(dot_products(*module.encoder.embed_all(self._graph)))
+        return self._judge(Entry(MODEL, parameters=hparams, fit_s=fit_s), score_queries)
 
     def add_baseline(
         self, name: str, candidate: Candidate, *, search: bool = False, advance: Callable[[], None] = lambda: None
@@ -105,40 +113,51 @@ class Comparison:
             advance: called after each fit.
         """
         num_users, num_movies = self._train.shape
-        need = candidate.baseline.memory(num_users, num_movies, self._train.nnz, self._features.shape[0])
+        num_links = self._train.sequences.node.numel()
+        need = candidate.baseline.memory(num_users, num_movies, num_links, self._features.shape[0])
         if need > self._max_memory:
             gib = [f"{size / 2**30:,.1f} GiB" for size in (need, self._max_memory)]
             self.entries.append(Entry(name, skipped=f"needs {gib[0]} of memory, {gib[1]} may be used"))
             return self.entries[-1]
         chosen, best, tried = candidate.baseline, -1.0, []
-        val_task = kept_task(self._split.part("val"), self._below) if search else self._task
+        judge = self._on_validation() if search else None
         for change in candidate.grid if search else ({},):
             baseline = replace(candidate.baseline, **change)  # type: ignore[type-var]
             start = time.perf_counter()
             baseline.fit(self._train, self._features, self._seed)
             seconds, reached = time.perf_counter() - start, 0.0
-            if search:
-                reached = rank_users(val_task, _scorer(baseline, self._train)).means()[TARGET]
+            if judge is not None:
+                reached = judge(baseline)
                 tried.append({**change, TARGET: reached})
             if reached > best:
                 chosen, best, fit_s = baseline, reached, seconds
             advance()
         entry = Entry(name, parameters=_parameters(chosen), search=tried, fit_s=fit_s)
-        return self._judge(entry, _scorer(chosen, self._history))
+        return self._judge(entry, scorer_of_baseline(chosen, self._known, self._history))
 
     def add_tests(self) -> None:
         """Tests the run's model against each baseline, on NDCG@20 of the same users."""
         others = [entry for entry in self.entries if entry.name != MODEL and not entry.skipped]
-        values = [self._rankings[entry.name].values[TARGET].numpy() for entry in others]
-        tests = paired_tests(self._rankings[MODEL].values[TARGET].numpy(), values, self._seed)
+        values = [_values(self._rankings[entry.name], TARGET) for entry in others]
+        tests = paired_tests(_values(self._rankings[MODEL], TARGET), values, self._seed)
         for entry, test in zip(others, tests, strict=True):
             entry.test = test
 
-    def _judge(self, entry: Entry, score_users: ScoreUsers) -> Entry:
-        ranking = rank_users(self._task, score_users)
-        entry.auroc = label_auroc(self._graph, score_users)
+    def _on_validation(self) -> Callable[[Baseline], float]:
+        """Gives what a fitted baseline reaches on validation, with the training links as what is known before."""
+        graph = self._split.part("val")
+        task, known = kept_task(graph, self._below, history=self._history), known_links(graph, self._history)
+        return lambda baseline: rank_queries(task, scorer_of_baseline(baseline, known, self._history)).means()[TARGET]
+
+    def _judge(self, entry: Entry, score_queries: ScoreQueries) -> Entry:
+        ranking = rank_queries(self._task, score_queries)
+        scores, store = score_query_labels(self._graph, score_queries, self._history), self._graph[RATES]
+        entry.auroc = auroc(scores.double().numpy(), store.edge_label.numpy() > 0)
         entry.metrics = ranking.means()
-        entry.intervals = {name: bootstrap_interval(ranking.values[name].numpy(), self._seed) for name in WITH_INTERVAL}
+        if self.is_by_time:
+            labels = store.edge_label_index, store.edge_label, store.edge_label_time
+            entry.metrics |= label_metrics(*labels, scores)
+        entry.intervals = {name: bootstrap_interval(_values(ranking, name), self._seed) for name in WITH_INTERVAL}
         entry.recall_curve = recall_curve(self._task, ranking).tolist()
         self.entries.append(entry)
         self._rankings[entry.name] = ranking
@@ -151,12 +170,12 @@ class Comparison:
 
 def label_auroc(graph: HeteroData, score_users: ScoreUsers) -> float:
     """AUROC over the labels of a part, by the very scores that rank."""
-    scores = score_labels(graph, score_users)
+    scores = score_query_labels(graph, without_time(score_users))
     return auroc(scores.double().numpy(), graph[RATES].edge_label.numpy() > 0)
 
 
-def _scorer(baseline: Baseline, history: csr_matrix) -> ScoreUsers:
-    return lambda users: baseline.score(users, history)
+def _values(ranking: Ranking, metric: str) -> Floats:
+    return by_user(ranking.values[metric].numpy(), ranking.users.numpy())
 
 
 def _parameters(baseline: Baseline) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, vstack
 from torch import Tensor
 
+from lightning_lp.evaluation.queries import Links, Queries
 from lightning_lp.model.encoders.spectral import scored, spectral_embeddings
 
 Floats = NDArray[np.float64]
@@ -34,9 +35,9 @@ class EASE:
     diagonal: Floats = field(init=False, repr=False)
     rows: csr_matrix | None = field(init=False, repr=False, default=None)
 
-    def fit(self, user_item: csr_matrix, features: csr_matrix, seed: int) -> None:
+    def fit(self, links: Links, features: csr_matrix, seed: int) -> None:
         """Inverts the smaller of the two Gram matrices."""
-        blocks = [user_item, features * self.feature_weight] if self.feature_weight else [user_item]
+        blocks = [links.matrix, features * self.feature_weight] if self.feature_weight else [links.matrix]
         matrix = vstack(blocks, "csr").astype(np.float64)
         num_rows, num_movies = matrix.shape
         is_dual = num_rows < num_movies
@@ -46,9 +47,13 @@ class EASE:
         self.rows = matrix if is_dual else None
         self.diagonal = self._dual_diagonal(matrix) if is_dual else self.inverse.diagonal()
 
-    def score(self, users: Tensor, history: csr_matrix) -> Tensor:
+    def score(self, queries: Queries) -> Tensor:
         """Follows the history."""
-        known = history[users.numpy()].astype(np.float64)
+        return self.score_rows(queries.history.matrix)
+
+    def score_rows(self, rows: csr_matrix) -> Tensor:
+        """[num, num_movies] float32 scores of histories with any weights, [num, num_movies]."""
+        known = rows.astype(np.float64)
         if self.rows is None:
             projected = known @ self.inverse
         else:
@@ -69,6 +74,40 @@ class EASE:
 
 
 @dataclass
+class TimeWeightedLinear:
+    """EASE with features, whose histories weigh a movie the less the longer ago it was rated.
+
+    The weights are those of training, where time plays no part: place ** -power, the latest having place 1, is for
+    the history alone, as the decay of Choi et al., "Session-aware linear item-item models for session-based
+    recommendation", WWW 2021, section 3.4, is; theirs is exponential.
+
+    Args:
+        l2: the penalty of :class:`EASE`.
+        feature_weight: weight of a feature.
+        power: how fast weights fall; 0: all are 1.
+    """
+
+    l2: float = 150.0
+    feature_weight: float = 2.0
+    power: float = 0.5
+    ease: EASE = field(init=False, repr=False)
+
+    def fit(self, links: Links, features: csr_matrix, seed: int) -> None:
+        """Fits EASE."""
+        self.ease = EASE(self.l2, self.feature_weight)
+        self.ease.fit(links, features, seed)
+
+    def score(self, queries: Queries) -> Tensor:
+        """Follows the history and its order."""
+        place = queries.history.sequences.place.numpy().astype(np.float64)
+        return self.ease.score_rows(queries.history.weighted(place**-self.power))
+
+    def memory(self, num_users: int, num_movies: int, num_links: int, num_features: int) -> int:
+        """As EASE."""
+        return EASE(self.l2, self.feature_weight).memory(num_users, num_movies, num_links, num_features)
+
+
+@dataclass
 class LinearPart:
     """What the encoder ``history`` adds to its learned scores, alone: EASE with features, cut off after some channels.
 
@@ -81,14 +120,14 @@ class LinearPart:
     l2: float = 150.0
     source: Tensor = field(init=False, repr=False)
 
-    def fit(self, user_item: csr_matrix, features: csr_matrix, seed: int) -> None:
+    def fit(self, links: Links, features: csr_matrix, seed: int) -> None:
         """Computes the vectors of the movies, as the encoder does before training."""
-        links, pairs = (torch.from_numpy(np.stack(rows.nonzero()).astype(np.int64)) for rows in (user_item, features))
-        self.source = spectral_embeddings(links, pairs, user_item.shape[1], self.channels, self.l2)
+        ends, pairs = (torch.from_numpy(np.stack(rows.nonzero()).astype(np.int64)) for rows in (links.matrix, features))
+        self.source = spectral_embeddings(ends, pairs, links.num_movies, self.channels, self.l2)
 
-    def score(self, users: Tensor, history: csr_matrix) -> Tensor:
+    def score(self, queries: Queries) -> Tensor:
         """Follows the history."""
-        z_user = torch.from_numpy(history[users.numpy()] @ self.source.numpy())
+        z_user = torch.from_numpy(queries.history.matrix @ self.source.numpy())
         return z_user @ scored(self.source).T
 
     def memory(self, num_users: int, num_movies: int, num_links: int, num_features: int) -> int:

@@ -14,6 +14,8 @@ from torch_geometric.nn.models.lightgcn import BPRLoss
 from torch_geometric.utils import sort_edge_index
 from torch_geometric.utils.sparse import index2ptr
 
+from lightning_lp.evaluation.queries import Links, Queries
+
 
 @dataclass
 class BPR:
@@ -43,16 +45,16 @@ class BPR:
     z_user: Tensor = field(init=False, repr=False)
     z_movie: Tensor = field(init=False, repr=False)
 
-    def fit(self, user_item: csr_matrix, features: csr_matrix, seed: int) -> None:
+    def fit(self, links: Links, features: csr_matrix, seed: int) -> None:
         """Trains the embeddings, without touching the global random state."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            z = self._train(user_item)
-        self.z_user, self.z_movie = z[: user_item.shape[0]], z[user_item.shape[0] :]
+            z = self._train(links.matrix)
+        self.z_user, self.z_movie = torch.split(z, list(links.shape))
 
-    def score(self, users: Tensor, history: csr_matrix) -> Tensor:
+    def score(self, queries: Queries) -> Tensor:
         """Dot products of embeddings: [num, num_movies] float32."""
-        return self.z_user[users] @ self.z_movie.T
+        return self.z_user[queries.users] @ self.z_movie.T
 
     def memory(self, num_users: int, num_movies: int, num_links: int, num_features: int) -> int:
         """Bytes: weights, gradients, Adam's state and layers; a batch's triples; the graph."""

@@ -1,17 +1,15 @@
 """Ranking over the whole catalogue: each user's unseen movies by score, and how many held-out ones come first."""
 
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor
-from torch.utils.weak import WeakIdKeyDictionary
-from torch_geometric.data import HeteroData
 from torch_geometric.metrics import LinkPredHitRatio, LinkPredMAP, LinkPredMRR, LinkPredNDCG, LinkPredRecall
 from torch_geometric.metrics.link_pred import LinkPredMetricData
 
-from lightning_lp.data.schema import MOVIE, RATES, USER
+from lightning_lp.evaluation.ranking_task import RankingTask, by_position
 
 KS = (10, 20)
 """Lengths of the lists that are judged."""
@@ -36,27 +34,11 @@ class ScoreUsers(Protocol):
         """Takes [num] int64 indices of users, returns [num, num_movies] float32 scores."""
 
 
-@dataclass(frozen=True)
-class RankingTask:
-    """Whom to recommend to, what they have seen and what they should be given.
+class ScoreQueries(Protocol):
+    """Scores every movie for some queries, by who asks and when."""
 
-    Attributes:
-        users: [num] int64 indices of the users with held-out movies, sorted.
-        seen: [2, num_seen] int64 pairs (position in ``users``, movie), sorted by position.
-        held_out: [2, num_held_out] int64 pairs, likewise.
-        self_information: [num_movies] float32, -log2 of the share of all users who have seen the movie (of one
-            user, if nobody has).
-    """
-
-    users: Tensor
-    seen: Tensor
-    held_out: Tensor
-    self_information: Tensor
-
-    @property
-    def num_movies(self) -> int:
-        """Size of the catalogue."""
-        return self.self_information.numel()
+    def __call__(self, users: Tensor, time: Tensor | None = None) -> Tensor:
+        """Takes [num] int64 users and the [num] int64 times of the task, returns [num, num_movies] float32 scores."""
 
 
 @dataclass(frozen=True)
@@ -104,53 +86,6 @@ def means(totals: Mapping[str, Tensor]) -> dict[str, float]:
     }
 
 
-def ranking_task(
-    graph: HeteroData, below_min_rating: Tensor | None = None, max_users: int | None = None
-) -> RankingTask:
-    """The task of a part of the split.
-
-    Args:
-        graph: ``split.val`` or ``split.test``: its messages are the history and thus seen, its positive labels are
-            held out.
-        below_min_rating: [2, num_pairs] int64 pairs that are seen but no links.
-        max_users: where more users than this have held-out movies, so many of them, drawn uniformly, the same ones
-            each time. Default: all.
-    """
-    store, num_users, num_movies = graph[RATES], graph[USER].num_nodes, graph[MOVIE].num_nodes
-    held_out = store.edge_label_index[:, store.edge_label > 0]
-    seen = store.edge_index if below_min_rating is None else torch.cat([store.edge_index, below_min_rating], dim=1)
-    users = held_out[0].unique()
-    if max_users is not None:
-        users = users[torch.randperm(len(users), generator=torch.Generator().manual_seed(0))[:max_users]].sort().values
-    position = torch.full((num_users,), -1)
-    position[users] = torch.arange(users.numel())
-    num_raters = torch.bincount(store.edge_index[1], minlength=num_movies)
-    return RankingTask(
-        users=users,
-        seen=_by_position(seen, position),
-        held_out=_by_position(held_out, position),
-        self_information=-(num_raters.clamp(min=1) / num_users).log2(),
-    )
-
-
-_TASKS: MutableMapping[HeteroData, dict[int | None, tuple[Tensor | None, RankingTask]]] = WeakIdKeyDictionary()
-"""Of the graph that was asked for last, by ``max_users`` the pairs below the least rating and the task."""
-
-
-def kept_task(graph: HeteroData, below_min_rating: Tensor | None = None, max_users: int | None = None) -> RankingTask:
-    """As :func:`ranking_task`, built once for a graph that does not change: it is asked for after each epoch.
-
-    It is kept for as long as the graph lives, or until the task of another one is wanted: it holds the history, which
-    is large.
-    """
-    if graph not in _TASKS:
-        _TASKS.clear()
-    tasks = _TASKS.setdefault(graph, {})
-    if max_users not in tasks or tasks[max_users][0] is not below_min_rating:
-        tasks[max_users] = below_min_rating, ranking_task(graph, below_min_rating, max_users)
-    return tasks[max_users][1]
-
-
 def top_k(scores: Tensor, seen: Tensor, k: int) -> Tensor:
     """The best unseen movies of each row, exactly: of equal scores, the lower movie index comes first.
 
@@ -191,7 +126,23 @@ def top_k(scores: Tensor, seen: Tensor, k: int) -> Tensor:
 
 
 def rank_users(task: RankingTask, score_users: ScoreUsers, rank: int = 0, world_size: int = 1) -> Ranking:
-    """Ranks the movies for each user of the task and judges the lists.
+    """As :func:`rank_queries`, by a model that scores users and asks for no time.
+
+    Examples:
+        >>> import torch
+        >>> from lightning_lp.evaluation.ranking import rank_users
+        >>> from lightning_lp.evaluation.ranking_task import RankingTask
+        >>> seen, held_out = torch.tensor([[0], [0]]), torch.tensor([[0, 0], [1, 3]])
+        >>> task = RankingTask(users=torch.tensor([0]), seen=seen, held_out=held_out, self_information=torch.ones(30))
+        >>> ranking = rank_users(task, lambda users: -torch.arange(30.0).repeat(len(users), 1))  # the first first
+        >>> ranking.lists[0, :4], round(ranking.means()["mrr@10"], 2)
+        (tensor([1, 2, 3, 4]), 1.0)
+    """
+    return rank_queries(task, without_time(score_users), rank, world_size)
+
+
+def rank_queries(task: RankingTask, score_queries: ScoreQueries, rank: int = 0, world_size: int = 1) -> Ranking:
+    """Ranks the movies for each user of the task, or for each of their queries, and judges the lists.
 
     Users are scored in chunks, so that the memory does not grow with their number. The chunks are the same however
     many processes share them: in chunks of another size, matrix products would round otherwise.
@@ -207,31 +158,22 @@ def rank_users(task: RankingTask, score_users: ScoreUsers, rank: int = 0, world_
     - ``novelty``: mean self-information of the movies listed (Zhou et al., "Solving the apparent diversity-accuracy
       dilemma of recommender systems", PNAS 2010).
 
-    They are averaged over the users that have held-out movies. ``coverage`` is the share of the catalogue that is
-    listed for any of them (Ge, Delgado-Battenfeld and Jannach, "Beyond accuracy", RecSys 2010). The first five are
-    PyG's ``LinkPred*`` metrics.
+    They are averaged over the users that have held-out movies, where history is rolling over their queries.
+    ``coverage`` is the share of the catalogue that is listed for any of them (Ge, Delgado-Battenfeld and Jannach,
+    "Beyond accuracy", RecSys 2010). The first five are PyG's ``LinkPred*`` metrics.
 
     Args:
         task: users, what they have seen and what is held out.
-        score_users: the model.
+        score_queries: the model.
         rank: number of this process.
         world_size: number of processes; each ranks its share of the users.
-
-    Examples:
-        >>> import torch
-        >>> from lightning_lp.evaluation.ranking import RankingTask, rank_users
-        >>> seen, held_out = torch.tensor([[0], [0]]), torch.tensor([[0, 0], [1, 3]])
-        >>> task = RankingTask(users=torch.tensor([0]), seen=seen, held_out=held_out, self_information=torch.ones(30))
-        >>> ranking = rank_users(task, lambda users: -torch.arange(30.0).repeat(len(users), 1))  # the first first
-        >>> ranking.lists[0, :4], round(ranking.means()["mrr@10"], 2)
-        (tensor([1, 2, 3, 4]), 1.0)
     """
     num_users, num_movies = task.users.numel(), task.num_movies
     size = max(1, min(_MAX_USERS, _MAX_SCORES // num_movies))
     position, lists = [torch.empty(0, dtype=torch.int64)], [torch.empty(0, max(KS), dtype=torch.int64)]
     for start in range(rank * size, num_users, world_size * size):
         chunk = torch.arange(start, min(start + size, num_users))
-        scores = score_users(task.users[chunk])
+        scores = score_queries(task.users[chunk], None if task.time is None else task.time[chunk])
         seen = _between(task.seen, start, start + size).to(scores.device)
         position.append(chunk)
         lists.append(top_k(scores, seen, max(KS)).cpu())
@@ -241,6 +183,11 @@ def rank_users(task: RankingTask, score_users: ScoreUsers, rank: int = 0, world_
 def dot_products(z_user: Tensor, z_movie: Tensor) -> ScoreUsers:
     """Scores by the dot product of two embeddings, as the classifier does, on their device."""
     return lambda users: z_user[users.to(z_user.device)] @ z_movie.T
+
+
+def without_time(score_users: ScoreUsers) -> ScoreQueries:
+    """Scores queries by who asks alone."""
+    return lambda users, time=None: score_users(users)
 
 
 def judge(task: RankingTask, position: Tensor, lists: Tensor) -> Ranking:
@@ -253,7 +200,7 @@ def judge(task: RankingTask, position: Tensor, lists: Tensor) -> Ranking:
     """
     row = torch.full_like(task.users, -1)
     row[position] = torch.arange(position.numel())
-    held_out = _by_position(task.held_out, row)
+    held_out = by_position(task.held_out, row)
     values = {}
     for k in KS:
         data = LinkPredMetricData(lists[:, :k], held_out)
@@ -264,13 +211,6 @@ def judge(task: RankingTask, position: Tensor, lists: Tensor) -> Ranking:
         surprise = torch.where(is_movie, task.self_information[lists[:, :k].clamp(max=task.num_movies - 1)], 0.0)
         values[f"novelty@{k}"] = surprise.double().sum(dim=1) / is_movie.sum(dim=1)
     return Ranking(task.users[position], lists, values, task.num_movies)
-
-
-def _by_position(pairs: Tensor, position: Tensor) -> Tensor:
-    """Replaces users by their positions, leaves out those without (-1), and sorts by position."""
-    pairs = torch.stack([position[pairs[0]], pairs[1]])
-    pairs = pairs[:, pairs[0] >= 0]
-    return pairs[:, pairs[0].argsort(stable=True)]
 
 
 def _between(pairs: Tensor, start: int, end: int) -> Tensor:

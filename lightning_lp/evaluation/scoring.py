@@ -1,4 +1,4 @@
-"""How a LightningModule, ours or a user's own, scores every movie for some users."""
+"""How a LightningModule, ours or a user's own, and a baseline score every movie for some users."""
 
 import warnings
 from typing import Protocol, runtime_checkable
@@ -9,7 +9,9 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from lightning_lp.data.schema import MOVIE, RATES
-from lightning_lp.evaluation.ranking import ScoreUsers, dot_products
+from lightning_lp.evaluation.baselines import Baseline
+from lightning_lp.evaluation.queries import History, Links, queries_of_labels
+from lightning_lp.evaluation.ranking import ScoreQueries, ScoreUsers, dot_products, without_time
 
 _MAX_PAIRS = 2**20
 """Scored by one call of ``forward``."""
@@ -59,6 +61,25 @@ def _forward(module: pl.LightningModule, graph: HeteroData, users: Tensor) -> Te
     return torch.cat(scores) if scores else torch.empty(0, num_movies)
 
 
+def scorer_of_baseline(baseline: Baseline, known: Links, history: History = "frozen") -> ScoreQueries:
+    """Scores by a baseline that is fitted.
+
+    Args:
+        baseline: the baseline.
+        known: as :func:`~lightning_lp.evaluation.queries.known_links`.
+        history: what a query is; where it is frozen, its time is not asked for.
+    """
+
+    def score(users: Tensor, time: Tensor | None = None) -> Tensor:
+        if history == "frozen":
+            return baseline.score(known.queries(users))
+        if time is None:
+            raise ValueError("rolling history needs the time of each query: rank a task that has them")
+        return baseline.score(known.queries_at(users, time))
+
+    return score
+
+
 def score_labels(graph: HeteroData, score_users: ScoreUsers, chunk: int = 256) -> Tensor:
     """[num_labels] float32 scores of the labels of a part, by the very scores that rank.
 
@@ -67,12 +88,28 @@ def score_labels(graph: HeteroData, score_users: ScoreUsers, chunk: int = 256) -
         score_users: the model.
         chunk: users scored at once.
     """
-    order = graph[RATES].edge_label_index[0].argsort(stable=True)
-    user, movie = graph[RATES].edge_label_index[:, order]
-    users, row = user.unique_consecutive(return_inverse=True)
+    return score_query_labels(graph, without_time(score_users), chunk=chunk)
+
+
+def score_query_labels(
+    graph: HeteroData, score_queries: ScoreQueries, history: History = "frozen", chunk: int = 256
+) -> Tensor:
+    """As :func:`score_labels`, each label by the query that it belongs to.
+
+    Args:
+        graph: ``split.val`` or ``split.test``.
+        score_queries: the model.
+        history: what a query is.
+        chunk: queries scored at once.
+    """
+    label_movie = graph[RATES].edge_label_index[1]
+    users, time, row = queries_of_labels(graph, history, torch.ones_like(label_movie, dtype=torch.bool))
+    order = row.argsort(stable=True)
+    row, movie = row[order], label_movie[order]
     scores = torch.empty(order.numel())
     for start in range(0, users.numel(), chunk):
         first, last = torch.searchsorted(row, torch.tensor([start, start + chunk])).tolist()
-        chunk_scores = score_users(users[start : start + chunk]).cpu()
+        asked = None if time is None else time[start : start + chunk]
+        chunk_scores = score_queries(users[start : start + chunk], asked).cpu()
         scores[order[first:last]] = chunk_scores[row[first:last] - start, movie[first:last]]
     return scores

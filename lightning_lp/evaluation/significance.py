@@ -61,6 +61,26 @@ def paired_tests(values: Floats, others: Sequence[Floats], seed: int, num_resamp
     ]
 
 
+def by_user(values: Floats, users: NDArray[np.int64]) -> Floats:
+    """Values of users from those of their queries, with the same mean: what is drawn or exchanged is whole users.
+
+    The queries of one user are alike, and would make an interval or a p value too sure of itself.
+
+    Args:
+        values: [num] of each query.
+        users: [num] who asks it.
+
+    Examples:
+        >>> import numpy as np
+        >>> from lightning_lp.evaluation.significance import by_user
+        >>> by_user(np.array([1.0, 0.0, 0.5, 0.5]), np.array([3, 3, 3, 8])).tolist()
+        [0.75, 0.25]
+    """
+    found, row = np.unique(users, return_inverse=True)
+    scaled: Floats = np.asarray(np.bincount(row, values) * (len(found) / len(values)), np.float64)
+    return scaled
+
+
 def holm(p: Sequence[float]) -> list[float]:
     """Corrects p values for their number: Holm, "A simple sequentially rejective multiple test procedure", 1979.
 

@@ -40,7 +40,7 @@ def folder(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
         for name, candidate in BASELINES.items()
         if hasattr(candidate.baseline, "epochs")
     }
-    monkeypatch.setattr(module, "BASELINES", {**BASELINES, **fast})
+    monkeypatch.setattr(module, "candidates", lambda is_by_time: {**BASELINES, **fast})
     return tmp_path
 
 
@@ -81,7 +81,8 @@ def test_a_run_is_compared_on_its_own_split(folder, capsys):
 
 @pytest.mark.slow
 def test_without_a_run_settings_are_searched(folder, trained, monkeypatch):
-    monkeypatch.setattr(module, "BASELINES", {name: BASELINES[name] for name in ("popularity", "ItemKNN", "EASE")})
+    few = {name: BASELINES[name] for name in ("popularity", "ItemKNN", "EASE")}
+    monkeypatch.setattr(module, "candidates", lambda is_by_time: few)
     common = [f"--data.root={trained / 'movies'}", "--data.split.strategy=leave_last_out"]
     compare(common)
     found = report(folder / "lightning_logs" / "comparison")

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from lightning_lp.evaluation.breakdown import by_movie_popularity, by_user_activity, recall_curve
-from lightning_lp.evaluation.ranking import RankingTask, judge
+from lightning_lp.evaluation.ranking import judge
+from lightning_lp.evaluation.ranking_task import RankingTask
 
 
 def make_task() -> tuple[RankingTask, torch.Tensor]:

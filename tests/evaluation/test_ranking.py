@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from lightning_lp.data.schema import RATES
 from lightning_lp.evaluation import ranking
-from lightning_lp.evaluation.ranking import KS, Ranking, RankingTask, means, rank_users, ranking_task, top_k
+from lightning_lp.evaluation.ranking import KS, Ranking, means, rank_users, top_k
+from lightning_lp.evaluation.ranking_task import RankingTask, ranking_task
 from tests.graphs import make_graph
 
 SEEN, HELD_OUT = 1, 2

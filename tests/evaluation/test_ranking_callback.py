@@ -10,8 +10,8 @@ from lightning_lp.callbacks.ranking import RankingMetrics
 from lightning_lp.data.datamodule import MovieLensDataModule
 from lightning_lp.data.sources.synthetic import write_movielens
 from lightning_lp.errors import UserError
-from lightning_lp.evaluation import ranking
-from lightning_lp.evaluation.ranking import KS, dot_products, kept_task, rank_users, ranking_task
+from lightning_lp.evaluation.ranking import KS, dot_products, rank_users
+from lightning_lp.evaluation.ranking_task import _TASKS, kept_task, ranking_task
 from tests.journeys import fit, results, run_folders
 
 NAMES = {f"{name}@{k}" for name in ("recall", "ndcg", "hit_rate", "mrr", "map", "coverage", "novelty") for k in KS}
@@ -44,11 +44,11 @@ def test_a_fit_builds_the_task_of_a_part_once(root, monkeypatch):
     """The metrics and the recommendations shown share it, and so do all epochs."""
     built = []
 
-    def spy(graph, below_min_rating=None, max_users=None):
+    def spy(graph, below_min_rating=None, max_users=None, history="frozen"):
         built.append(max_users)
-        return ranking_task(graph, below_min_rating, max_users)
+        return ranking_task(graph, below_min_rating, max_users, history)
 
-    monkeypatch.setattr(ranking, "ranking_task", spy)
+    monkeypatch.setattr("lightning_lp.evaluation.ranking_task.ranking_task", spy)
     fit(root)
     assert built == [None]
     built.clear()
@@ -66,7 +66,7 @@ def test_a_kept_task_is_that_of_its_graph_and_what_is_seen(root):
         expected = ranking_task(graph, seen)
         for name in ("users", "seen", "held_out", "self_information"):
             assert torch.equal(getattr(task, name), getattr(expected, name))
-    assert [graph is val for graph in ranking._TASKS] == [True], "one is kept"
+    assert [graph is val for graph in _TASKS] == [True], "one is kept"
     whole = weakref.ref(task)
     del data, val, graph, task
     gc.collect()

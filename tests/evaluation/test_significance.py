@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from lightning_lp.evaluation.significance import auroc, bootstrap_interval, holm, paired_tests
+from lightning_lp.evaluation.significance import auroc, bootstrap_interval, by_user, holm, paired_tests
 
 
 def test_interval_is_that_of_the_normal_approximation():
@@ -55,3 +55,14 @@ def test_auroc_equals_that_of_scikit_learn(pairs):
     scores, label = np.array([score for score, _ in pairs], float), np.array([is_link for _, is_link in pairs])
     label[:2] = [True, False]
     assert auroc(100 * scores, label) == pytest.approx(roc_auc_score(label, scores))
+
+
+def test_queries_of_one_user_count_as_one_user():
+    rng = np.random.default_rng(0)
+    values, users = rng.random(90), rng.integers(30, size=90)
+    found = by_user(values, users)
+    assert len(found) == len(set(users.tolist()))
+    assert found.mean() == pytest.approx(values.mean())
+    assert np.array_equal(by_user(values, np.arange(90)), values)
+    copies = by_user(np.repeat(values, 4), np.repeat(np.arange(90), 4))  # four queries each that all say the same
+    assert copies == pytest.approx(values)

@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 
 from lightning_lp.commands.benchmark.workload import Figure, Workload, make_model, median_seconds
-from lightning_lp.evaluation.ranking import dot_products, judge, rank_users, ranking_task
+from lightning_lp.evaluation.ranking import dot_products, judge, rank_users
+from lightning_lp.evaluation.ranking_task import ranking_task
 
 
 def ranking(workload: Workload) -> Iterator[Figure]:

@@ -17,7 +17,8 @@ from lightning_lp.commands.benchmark.sampler import sampled_per_second
 from lightning_lp.commands.benchmark.stages import stage_seconds
 from lightning_lp.commands.benchmark.workload import make_model, make_trainer, seconds
 from lightning_lp.data.datamodule import MovieLensDataModule
-from lightning_lp.evaluation.ranking import dot_products, rank_users, ranking_task
+from lightning_lp.evaluation.ranking import dot_products, rank_users
+from lightning_lp.evaluation.ranking_task import ranking_task
 
 _RANKED_USERS = 10_000
 _FAN_OUT, _BATCH_SIZE = [20, 10], 1024
