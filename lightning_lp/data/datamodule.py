@@ -265,7 +265,14 @@ class MovieLensDataModule(pl.LightningDataModule):
             degree=torch.bincount(self.split.train_links[0], minlength=self.num_users),
             positives=avoided,
             neg_sampling=NegativeSampling("binary", self.sampling.neg_sampling_ratio),
+            **self._by_time,
         )
+
+    @property
+    def _by_time(self) -> dict[str, str]:
+        """How messages are sampled, where the model reads what came before a link alone."""
+        strategy = self.reads.temporal_strategy
+        return {} if strategy is None else {"time_attr": "time", "temporal_strategy": strategy}
 
     def _train_batch_size(self) -> int:
         """``batch_size``, or less where the links left out of a batch's messages would leave too few of them."""
@@ -290,6 +297,12 @@ class MovieLensDataModule(pl.LightningDataModule):
         """What the model reads; of one that does not say, a user's movies and no more."""
         return self._module.reads if self._module else Reads(edge_types=(RATES, REV_RATES))
 
+    @property
+    def _edge_attrs(self) -> list[str]:
+        """The attributes of edges that the model reads and this data have."""
+        reads = self.reads
+        return [*reads.edge_attrs, *(name for name in reads.optional_edge_attrs if name in self.graph.data[RATES])]
+
     def _check_reads(self) -> None:
         """Refuses before a training begins what the model could not read in it."""
         self._fan_out()
@@ -300,6 +313,11 @@ class MovieLensDataModule(pl.LightningDataModule):
                 f"the encoder reads {' and '.join(lacking)} of each rating, and this data has "
                 f"{' and '.join(have) or 'neither rating nor time'}: give the columns (--data.columns.rating, "
                 "--data.columns.time), or choose another encoder"
+            )
+        if self.reads.temporal_strategy is not None and not self.is_temporal:
+            raise UserError(
+                "the encoder learns from what came before each rating, and this split is not by time: give "
+                "--data.split.strategy leave_last_out (or temporal), or choose another encoder"
             )
 
     def _fan_out(self, *, is_training: bool = True) -> dict[EdgeType, list[int]]:
@@ -388,7 +406,7 @@ class MovieLensDataModule(pl.LightningDataModule):
             num_neighbors,
             edge_type=RATES,
             rev_edge_type=REV_RATES,
-            edge_attrs=self.reads.edge_attrs,
+            edge_attrs=self._edge_attrs,
             exclude_seed_links=self.sampling.exclude_seed_links,
             seed=hparams["seed"],
             num_workers=hparams["num_workers"],
@@ -403,7 +421,7 @@ class MovieLensDataModule(pl.LightningDataModule):
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint needs to stand alone: ids, titles, genres, links and the split's fingerprint."""
-        read = {name: self.graph.data[RATES][name] for name in self.reads.edge_attrs}
+        read = {name: self.graph.data[RATES][name] for name in self._edge_attrs}
         return {
             "name": self.dataset_name,
             **graph_state(self.graph, self.split),

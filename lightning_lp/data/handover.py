@@ -8,6 +8,7 @@ from torch_geometric.typing import EdgeType
 
 from lightning_lp.data.settings import History
 from lightning_lp.graph.split import LinkSplit
+from lightning_lp.graph.temporal import TemporalStrategy
 
 EMBEDDED = "embedded"
 """An attribute of evaluation batches without messages: the part of the split whose nodes are embedded all at once."""
@@ -22,6 +23,9 @@ class Reads:
             of one length. None: it has no wish.
         edge_types: types of edges whose messages it reads.
         edge_attrs: the attributes of edges that it reads.
+        optional_edge_attrs: those that it reads where the data have them.
+        temporal_strategy: which of the messages before a link are sampled for it, ``last`` or ``uniform``. None: times
+            are not looked at.
         all_nodes: whether it embeds all nodes at once in an evaluation with all neighbours: batches then carry labels
             alone, and ``batch.embedded`` the part of the split.
     """
@@ -29,6 +33,8 @@ class Reads:
     num_neighbors: dict[EdgeType, list[int]] | None = None
     edge_types: tuple[EdgeType, ...] = ()
     edge_attrs: tuple[str, ...] = ()
+    optional_edge_attrs: tuple[str, ...] = ()
+    temporal_strategy: TemporalStrategy | None = None
     all_nodes: bool = False
 
 

@@ -118,7 +118,14 @@ class LinkPredictionModule(pl.LightningModule):
     def reads(self) -> Reads:
         """What it reads of the graph."""
         encoder = self.encoder
-        return Reads(encoder.num_neighbors, encoder.edge_types, encoder.edge_attrs, all_nodes=True)
+        return Reads(
+            encoder.num_neighbors,
+            encoder.edge_types,
+            encoder.edge_attrs,
+            encoder.optional_edge_attrs,
+            encoder.temporal_strategy,
+            all_nodes=True,
+        )
 
     def take_over(self, handover: Handover) -> None:
         """Gets the graphs of all parts from the data module."""

@@ -10,11 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils.weak import WeakTensorKeyDictionary
 from torch_geometric.data import HeteroData
+from torch_geometric.data.storage import EdgeStorage
 from torch_geometric.typing import EdgeType, NodeType
 
 from lightning_lp.data.schema import METADATA, MOVIE, RATES, REV_RATES, USER
 from lightning_lp.errors import UserError
 from lightning_lp.graph.messages import adjacency
+from lightning_lp.graph.temporal import TemporalStrategy
 
 _MATRICES: MutableMapping[Tensor, tuple[tuple[Any, ...], Tensor]] = WeakTensorKeyDictionary()
 """Of each ``edge_index``: an evaluation after each epoch has the same messages."""
@@ -74,6 +76,13 @@ class Encoder(nn.Module):
     """The types of edges whose messages are read."""
     edge_attrs: ClassVar[tuple[str, ...]] = ()
     """The attributes of edges that are read: ``rating`` and ``time``, where the ratings have them."""
+    optional_edge_attrs: ClassVar[tuple[str, ...]] = ()
+    """The attributes of edges that are read where the data have them."""
+    temporal_strategy: ClassVar[TemporalStrategy | None] = None
+    """For an encoder that reads what came before a link alone: which of a node's earlier neighbours are sampled.
+
+    ``last`` or ``uniform``. Each link of a mini-batch then has a user of its own, with the messages before its time.
+    """
     needs_graph: ClassVar[bool] = False
     """Whether a training cannot begin without :meth:`prepare`."""
     reads_matrices: ClassVar[bool] = False
@@ -187,7 +196,7 @@ class Encoder(nn.Module):
         extended[RATES].edge_index = graph[RATES].edge_index
         new = edge_index + torch.tensor([[0], [known]])
         extended[REV_RATES].edge_index = torch.cat([graph[REV_RATES].edge_index, new], dim=1)
-        for name in self.edge_attrs:
+        for name in self._attrs_of(graph[REV_RATES]):
             value = graph[REV_RATES][name]
             mean = value.double().mean().to(value.dtype)
             extended[RATES][name] = graph[RATES][name]
@@ -204,6 +213,10 @@ class Encoder(nn.Module):
         found: Tensor = store.adj_t if "adj_t" in store else store.edge_index
         return found
 
+    def _attrs_of(self, edges: EdgeStorage) -> list[str]:
+        """The attributes of these edges that are read."""
+        return [*self.edge_attrs, *(name for name in self.optional_edge_attrs if name in edges)]
+
     def _whole(self, graph: HeteroData) -> HeteroData:
         """The nodes and messages of a graph, on the device of the encoder."""
         weight = next(self.parameters())
@@ -213,7 +226,7 @@ class Encoder(nn.Module):
                 whole[node_type][key] = value.to(weight.device) if isinstance(value, Tensor) else value
         for edge_type in self.edge_types:
             edges = graph[edge_type]
-            for name in self.edge_attrs:
+            for name in self._attrs_of(edges):
                 whole[edge_type][name] = edges[name].to(weight.device)
             if self.reads_matrices and not self.edge_attrs:
                 sizes = graph[edge_type[-1]].num_nodes, graph[edge_type[0]].num_nodes

@@ -9,6 +9,7 @@ from lightning_lp.model.encoders.base import Encoder
 
 ENCODERS = {
     "history": "lightning_lp.model.encoders.history.HistoryEncoder",
+    "sequence": "lightning_lp.model.encoders.sequence.SequenceEncoder",
     "sage": "lightning_lp.model.encoders.sage.SageEncoder",
     "lightgcn": "lightning_lp.model.encoders.lightgcn.LightGCNEncoder",
     "hgt": "lightning_lp.model.encoders.hgt.HGTEncoder",

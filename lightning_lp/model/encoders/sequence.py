@@ -1,0 +1,186 @@
+"""The model for splits by time: a user is what it did last, and in which order."""
+
+import math
+from dataclasses import replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch_geometric.data import HeteroData
+from torch_geometric.typing import EdgeType, NodeType
+
+from lightning_lp.data.schema import MOVIE, RATES, REV_RATES, USER
+from lightning_lp.graph.sequences import Sequences, sequences
+from lightning_lp.model.encoders.base import Encoder, Sizes, check_option
+from lightning_lp.model.encoders.closed_form import ClosedForm, Widths
+from lightning_lp.model.encoders.popularity import popularity_now
+from lightning_lp.model.encoders.readout import Readout, recent_links
+from lightning_lp.model.encoders.spectral import feature_rows
+from lightning_lp.model.scores import log_normalizer
+
+_LAST_CHANNELS = 3
+"""Of the vectors: a movie's bias, its popularity, and the user's part of the score."""
+
+
+class SequenceEncoder(Encoder):
+    """Attention of a user's next movie to its latest ones, beside transitions in closed form.
+
+    A movie's vector is its embedding plus linear maps of its genres and of the terms of its title, and serves histories
+    and candidates alike. A user's vector is read out of its ``length`` latest movies by :class:`Readout`: what each
+    counts is learned, from its place from the end, its age and its rating, and from what it has to do with the latest.
+    To the product of the two are added, as further channels, so that it stays a dot product:
+
+    - what :class:`ClosedForm` says of the same history: which movie follows which, and which go together, with weights
+      that it chooses itself. The losses do not see it: on the links that it was made from it leaves nothing to learn;
+    - for users of whom nothing is known, how popular a movie is now, within a window that fits the data;
+    - a normaliser, so that the score is the logit of a link: log p(m | u) plus a learned constant.
+
+    It is causal: what is read are messages that are earlier than the link.
+
+    Args:
+        hidden_channels: width of embeddings.
+        num_heads: ways of reading a history.
+        num_layers: how often it is read, each time with what was found in view.
+        length: how many of the latest movies of a user are read.
+        dropout: share of the channels of a history that are dropped in training.
+        temperature: what learned scores are divided by.
+        transition_channels: width of the transitions; 0: none.
+        spectral_channels: width of the linear similarities; 0: none.
+    """
+
+    edge_types = (REV_RATES,)
+    edge_attrs = ("time",)
+    optional_edge_attrs = ("rating",)
+    needs_graph = True
+    temporal_strategy = "last"
+    num_bias_channels = _LAST_CHANNELS
+
+    x: Tensor
+    terms: Tensor
+    popularity: Tensor
+    deviation: Tensor
+
+    def __init__(
+        self,
+        hidden_channels: int = 64,
+        num_heads: int = 4,
+        num_layers: int = 2,
+        length: int = 50,
+        dropout: float = 0.2,
+        temperature: float = 1.5,
+        transition_channels: int = 768,
+        spectral_channels: int = 512,
+    ) -> None:
+        super().__init__()
+        check_option(1 <= hidden_channels < 2**20, "hidden_channels", hidden_channels, "1 to a million")
+        check_option(1 <= num_heads <= 64, "num_heads", num_heads, "1 to 64")
+        check_option(1 <= num_layers <= 16, "num_layers", num_layers, "1 to 16")
+        check_option(1 <= length <= 4096, "length", length, "1 to 4096")
+        check_option(0 <= dropout < 1, "dropout", dropout, "0 or more, and less than 1,")
+        check_option(0 < temperature < math.inf, "temperature", temperature, "more than 0")
+        check_option(0 <= transition_channels < 2**20, "transition_channels", transition_channels, "0 to a million")
+        check_option(0 <= spectral_channels < 2**20, "spectral_channels", spectral_channels, "0 to a million")
+        self.hidden_channels, self.num_heads, self.num_layers = hidden_channels, num_heads, num_layers
+        self.length, self.dropout, self.temperature = length, dropout, temperature
+        self.transition_channels, self.spectral_channels = transition_channels, spectral_channels
+
+    @property
+    def num_neighbors(self) -> dict[EdgeType, list[int]]:
+        """The latest movies of a user, and nothing of a movie."""
+        return {RATES: [0], REV_RATES: [self.length]}
+
+    def build(self, sizes: Sizes) -> None:
+        """Makes the table of movies, what reads histories, and room for the closed form."""
+        num_movies, hidden_channels = sizes.num_movies, self.hidden_channels
+        self.num_terms = sizes.num_terms
+        self.movie_emb = nn.Embedding(num_movies, hidden_channels)
+        self.movie_lin = nn.Linear(sizes.num_features, hidden_channels, bias=False) if sizes.num_features else None
+        self.term_emb = nn.EmbeddingBag(sizes.num_terms + 1, hidden_channels, mode="sum", padding_idx=0)
+        self.movie_bias = nn.Parameter(torch.zeros(num_movies))
+        self.readout = Readout(hidden_channels, self.num_heads, self.num_layers, self.length)
+        self.closed_form = ClosedForm(num_movies, Widths(self.transition_channels, self.spectral_channels), self.length)
+        self.constant = nn.Parameter(torch.zeros(()))
+        self.register_buffer("popularity", torch.zeros(num_movies))
+        self.register_buffer("deviation", torch.ones(()))
+        self.register_buffer("x", torch.zeros(num_movies, sizes.num_features))
+        self.register_buffer("terms", torch.zeros(num_movies, sizes.max_terms, dtype=torch.int64))
+        nn.init.normal_(self.movie_emb.weight, std=hidden_channels**-0.5)
+        for module in (self.movie_lin, self.term_emb):
+            if module is not None:
+                nn.init.zeros_(module.weight)
+
+    def prepare(self, graph: HeteroData, neg_sampling_ratio: float) -> None:
+        """Takes over features, and fits what is in closed form."""
+        movies, links = graph[MOVIE], graph[RATES]
+        num_movies, channels = self.movie_emb.weight.shape
+        self.x.copy_(movies.x)
+        self.terms.copy_(movies.terms)
+        history = sequences(links.edge_index, links.time, graph[USER].num_nodes)
+        self.closed_form.prepare(history, feature_rows(movies.x, movies.terms, self.num_terms))
+        self.popularity.copy_(popularity_now(history, num_movies))
+        if "rating" in links:
+            self.deviation.copy_(links.rating.std().clamp(min=1e-3))
+        start = self.closed_form.spectral_source[:, :channels]
+        if start.size(1) == channels:
+            self.movie_emb.weight.data.copy_(start * start.square().sum(dim=1).mean().clamp(min=1e-12).rsqrt())
+        self.constant.data.fill_(math.log(num_movies / neg_sampling_ratio))
+
+    def forward(self, batch: HeteroData) -> dict[NodeType, Tensor]:
+        """Embeds nodes: [num_nodes, hidden_channels + transition_channels + spectral_channels + 3]."""
+        movie, table = batch[MOVIE].node_id, self._catalogue()
+        history = self._history(batch)
+        is_known = (history.length > 0).to(table.dtype)[:, None]
+        known_movies = replace(history, node=movie[history.node])
+        parts = [self._users(batch, history) / self.temperature, self.closed_form.users(known_movies)]
+        parts += [is_known / self.temperature, 1 - is_known]
+        z_user = torch.cat(parts, dim=1)
+        prior = self.constant - log_normalizer(z_user, table, history.source, known_movies.node)
+        return _with_prior(z_user, prior.expand(len(z_user)), table.index_select(0, movie))
+
+    def embed_for_training(self, batch: HeteroData) -> dict[NodeType, Tensor]:
+        """What is learned, [num_nodes, hidden_channels + 2]: without the closed form, and not normalised."""
+        z_user, table = self._users(batch, self._history(batch)), self.catalogue()
+        z_user = torch.cat([z_user, z_user.new_ones(len(z_user), 1)], dim=1)
+        prior = self.constant.expand(len(z_user))
+        return _with_prior(z_user, prior, table.index_select(0, batch[MOVIE].node_id))
+
+    def calibration(self) -> list[nn.Parameter]:
+        """The constant."""
+        return [self.constant]
+
+    def catalogue(self) -> Tensor:
+        """[num_movies, hidden_channels + 1] vectors of all movies, of what is learned."""
+        return torch.cat([self._table(), self.movie_bias[:, None]], dim=1)
+
+    def _table(self) -> Tensor:
+        """[num_movies, hidden_channels] what is learned of each movie."""
+        table: Tensor = self.movie_emb.weight + self.term_emb(self.terms)
+        if self.movie_lin is not None:
+            table = table + self.movie_lin(self.x)
+        return table
+
+    def _catalogue(self) -> Tensor:
+        """[num_movies, channels] vectors of all movies, without the user's channel."""
+        parts = [self._table(), self.closed_form.movies(), self.movie_bias[:, None], self.popularity[:, None]]
+        return torch.cat(parts, dim=1)
+
+    def _history(self, batch: HeteroData) -> Sequences:
+        """The messages of each user in order of time."""
+        movie, user = self.messages(batch, REV_RATES)
+        return sequences(torch.stack([user, movie]), batch[REV_RATES].time, batch[USER].node_id.numel())
+
+    def _users(self, batch: HeteroData, history: Sequences) -> Tensor:
+        """[num_users, hidden_channels] what is learned of users by their latest movies."""
+        rating = batch[REV_RATES].rating if "rating" in batch[REV_RATES] else None
+        recent = recent_links(history, self.length, rating, float(self.deviation))
+        table = F.dropout(self._table(), self.dropout, self.training)
+        movie = batch[MOVIE].node_id[self.messages(batch, REV_RATES)[0]]
+        if not movie.numel():
+            return table.new_zeros(history.num_sources, table.size(1))
+        read: Tensor = self.readout(F.embedding(movie[recent.edge], table), recent)
+        return read
+
+
+def _with_prior(z_user: Tensor, prior: Tensor, z_movie: Tensor) -> dict[NodeType, Tensor]:
+    """The vectors with one more channel, whose product is the user's part of the score."""
+    return {USER: torch.cat([z_user, prior[:, None]], dim=1), MOVIE: F.pad(z_movie, (0, 1), value=1.0)}
