@@ -52,7 +52,8 @@ class SplitSettings:
         strategy: ``random``, ``temporal`` (the latest of all), ``leave_last_out`` (the last two of each user) or
             ``given`` (your own files: ``train.csv``, and ``val.csv``, ``test.csv`` or both, in place of ratings.csv).
         num_val: share of the links held out for validation; 0: no validation, and the last epoch is the best.
-        num_test: share of the links held out for test; 0: no test. With both 0 a model learns from every link.
+        num_test: share of the links held out for test; 0: no test. With both 0 a model learns from every link. To
+            ``leave_last_out`` and ``given`` any other share is the same: a part is as told by the strategy.
         seed: seed of the split, apart from ``--seed_everything``.
         disjoint_train_ratio: share of the training links that are scored and carry no messages. 0: every training
             link does both, which needs ``sampling.exclude_seed_links``.

@@ -173,6 +173,16 @@ def test_each_that_exists_is_as_likely(num_links, wanted):
     assert all(60 < count < 140 for count in drawn.values())
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_what_came_too_late_for_one_link_is_left_for_the_next(seed):
+    links, time = torch.tensor([[0, 1, 1, 1, 0], [3, 0, 1, 2, 4]]), np.array([1, 0, 4, 4, 5])
+    rng = np.random.default_rng(seed)
+    found, at = sample_non_links_of_source(links, 5, np.array([0, 4]), np.array([2, 2]), rng, time=time)
+    of = [set(found[1, at == link].tolist()) for link in (0, 1)]
+    assert of[0] in ({0, 1}, {0, 2}), "0 exists by then, and one more is wanted"
+    assert of[1] == {1, 2}
+
+
 def test_many_links_are_drawn_beside_at_once():
     links = random_links(500, 400, 20_000, seed=0)
     time = np.random.default_rng(0).integers(0, 10**6, 20_000)
