@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import torch
-import torch.nn.functional as F
 from scipy.sparse import csr_matrix
 from torch import Tensor, nn
 
+from lightning_lp.evaluation.catalogue_loss import catalogue_cross_entropy
 from lightning_lp.evaluation.queries import Links, Queries
 from lightning_lp.graph.sequences import Sequences
 
@@ -73,12 +73,13 @@ class SASRec:
         return scores
 
     def memory(self, num_users: int, num_movies: int, num_links: int, num_features: int) -> int:
-        """Weights with gradients and Adam's state, the best ones, and a batch's scores and activations."""
+        """Weights with gradients and Adam's state, the best ones, and a batch's activations and scores."""
         weights = num_movies * self.hidden_channels + 8 * self.num_layers * self.hidden_channels**2
         length = min(self.max_length, 1 + 4 * num_links // max(1, num_users))
         places = self.batch_size * length
         attention = self.batch_size * self.num_heads * length**2 * self.num_layers
-        return 4 * (5 * weights + 4 * places * num_movies + 4 * attention + 30 * places * self.hidden_channels)
+        scored = 2 * 256 * num_movies
+        return 4 * (6 * weights + scored + 4 * attention + 30 * places * self.hidden_channels)
 
     def _train(self, ordered: Sequences) -> None:
         watched = _watched(ordered.length)
@@ -91,7 +92,7 @@ class SASRec:
             for rows in self._batches(end - ordered.indptr[:-1]):
                 movie, place, is_movie = latest(ordered, rows, end[rows] - 1, self.max_length)
                 following = ordered.node[place[is_movie] + 1]
-                loss = F.cross_entropy(self.net(movie, is_movie) @ self.net.movie.weight.T, following)
+                loss = catalogue_cross_entropy(self.net(movie, is_movie), self.net.movie.weight, following)
                 optimizer.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
