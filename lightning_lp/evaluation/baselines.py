@@ -97,19 +97,19 @@ BY_TIME: Mapping[str, Candidate] = {
     ),
     "sequential rules": Candidate(
         SequentialRules(),
-        tuple({"num_steps": n, "num_last": last} for n in (5, 10, 20, 50) for last in (1, 3, 10, 50)),
+        tuple({"num_steps": n, "num_last": last} for n in (10, 20, 50) for last in (1, 3, 10, 50)),
     ),
     "EASE + features, by recency": Candidate(
         TimeWeightedLinear(),
         tuple(
             {"l2": l2, "feature_weight": w, "power": p}
             for l2, w in ((75.0, 2.0), (150.0, 2.0), (300.0, 3.0), (1000.0, 5.0))
-            for p in (0.25, 0.5, 1.0)
+            for p in (0.5, 0.75, 1.0)
         ),
     ),
     "SLIST": Candidate(
         SLIST(),
-        tuple({"alpha": a, "decay": d, "history_decay": h} for a in (0.1, 0.5) for d in (1.0, 4.0) for h in (2.0, 8.0)),
+        tuple({"alpha": a, "decay": d, "history_decay": h} for a in (0.1, 0.4) for d in (1.0, 2.0) for h in (2.0, 8.0)),
     ),
     "SASRec": Candidate(SASRec(), tuple({"dropout": p} for p in (0.2, 0.5))),
 }

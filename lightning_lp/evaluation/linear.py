@@ -87,7 +87,7 @@ class TimeWeightedLinear:
         power: how fast weights fall; 0: all are 1.
     """
 
-    l2: float = 150.0
+    l2: float = 75.0
     feature_weight: float = 2.0
     power: float = 0.5
     ease: EASE = field(init=False, repr=False)

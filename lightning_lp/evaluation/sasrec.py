@@ -5,14 +5,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import torch
-import torch.nn.functional as F
 from scipy.sparse import csr_matrix
 from torch import Tensor, nn
 
+from lightning_lp.evaluation.catalogue_loss import catalogue_cross_entropy
 from lightning_lp.evaluation.queries import Links, Queries
 from lightning_lp.graph.sequences import Sequences
 
 _MAX_WATCHED = 1000
+_MIN_BATCHES = 16
 _BATCHES_SORTED = 16  # at once by length: batches stay random, and little of them is padding
 
 
@@ -24,7 +25,7 @@ class SASRec:
     their single negatives it is far better (Klenitskiy and Vasilev, "Turning dross into gold loss: is BERT4Rec really
     better than SASRec?", RecSys 2023). Layers normalise first; places are counted from the end.
 
-    The last movie of a tenth of the users (at most 1,000) is kept from training, and the epoch whose lists have the
+    The last movie of half of the users (at most 1,000) is kept from training, and the epoch whose lists have the
     highest NDCG@10 for them is the one that is used.
 
     Args:
@@ -34,7 +35,7 @@ class SASRec:
         max_length: how many of the latest movies are read.
         dropout: share of inputs and activations that is left out in training.
         lr: learning rate of Adam.
-        batch_size: sequences in a batch.
+        batch_size: sequences in a batch, less where an epoch would have fewer than 16 batches.
         epochs: passes over the sequences, at most.
         patience: passes without a better NDCG@10, after which training stops.
     """
@@ -47,7 +48,7 @@ class SASRec:
     lr: float = 1e-3
     batch_size: int = 128
     epochs: int = 100
-    patience: int = 5
+    patience: int = 10
     net: "CausalTransformer" = field(init=False, repr=False)
     num_raters: Tensor = field(init=False, repr=False)
 
@@ -73,12 +74,13 @@ class SASRec:
         return scores
 
     def memory(self, num_users: int, num_movies: int, num_links: int, num_features: int) -> int:
-        """Weights with gradients and Adam's state, the best ones, and a batch's scores and activations."""
+        """Weights with gradients and Adam's state, the best ones, and a batch's activations and scores."""
         weights = num_movies * self.hidden_channels + 8 * self.num_layers * self.hidden_channels**2
         length = min(self.max_length, 1 + 4 * num_links // max(1, num_users))
         places = self.batch_size * length
         attention = self.batch_size * self.num_heads * length**2 * self.num_layers
-        return 4 * (5 * weights + 4 * places * num_movies + 4 * attention + 30 * places * self.hidden_channels)
+        scored = 2 * 256 * num_movies
+        return 4 * (6 * weights + scored + 4 * attention + 30 * places * self.hidden_channels)
 
     def _train(self, ordered: Sequences) -> None:
         watched = _watched(ordered.length)
@@ -91,7 +93,7 @@ class SASRec:
             for rows in self._batches(end - ordered.indptr[:-1]):
                 movie, place, is_movie = latest(ordered, rows, end[rows] - 1, self.max_length)
                 following = ordered.node[place[is_movie] + 1]
-                loss = F.cross_entropy(self.net(movie, is_movie) @ self.net.movie.weight.T, following)
+                loss = catalogue_cross_entropy(self.net(movie, is_movie), self.net.movie.weight, following)
                 optimizer.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
@@ -107,10 +109,9 @@ class SASRec:
         """Users with at least two movies, those of like length together."""
         rows = (length > 1).nonzero().flatten()
         rows = rows[torch.randperm(rows.numel())]
-        near = [
-            part[length[part].argsort(stable=True)] for part in torch.split(rows, self.batch_size * _BATCHES_SORTED)
-        ]
-        batches = torch.split(torch.cat([rows[:0], *near]), self.batch_size)
+        size = min(self.batch_size, max(1, rows.numel() // _MIN_BATCHES))
+        near = [part[length[part].argsort(stable=True)] for part in torch.split(rows, size * _BATCHES_SORTED)]
+        batches = torch.split(torch.cat([rows[:0], *near]), size)
         return (batches[i] for i in torch.randperm(len(batches)) if batches[i].numel())
 
     def _next(self, ordered: Sequences, rows: Tensor, end: Tensor) -> Tensor:
@@ -205,4 +206,4 @@ def latest(ordered: Sequences, rows: Tensor, end: Tensor, max_length: int) -> tu
 def _watched(length: Tensor) -> Tensor:
     """[num] int64, the users by whom training is stopped: such as leave two movies and more to learn from."""
     eligible = (length > 2).nonzero().flatten()
-    return eligible[torch.randperm(eligible.numel())[: min(_MAX_WATCHED, -(-eligible.numel() // 10))]]
+    return eligible[torch.randperm(eligible.numel())[: min(_MAX_WATCHED, -(-eligible.numel() // 2))]]

@@ -23,7 +23,7 @@ class SequentialRules:
         num_last: how many of the latest movies of a history are asked.
     """
 
-    num_steps: int = 10
+    num_steps: int = 20
     num_last: int = 10
     weight: csr_matrix = field(init=False, repr=False)
 

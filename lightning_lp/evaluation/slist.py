@@ -35,9 +35,9 @@ class SLIST:
         l2: its lambda.
     """
 
-    alpha: float = 0.2
-    decay: float = 2.0
-    history_decay: float = 4.0
+    alpha: float = 0.1
+    decay: float = 1.0
+    history_decay: float = 8.0
     l2: float = 10.0
     weight: Floats = field(init=False, repr=False)
 

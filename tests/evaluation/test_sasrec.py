@@ -9,11 +9,7 @@ from lightning_lp.graph.sequences import sequences
 
 NUM_MOVIES = 12
 NO_FEATURES = csr_matrix((0, NUM_MOVIES), dtype=np.float32)
-SMALL = {"hidden_channels": 16, "num_heads": 1, "num_layers": 1, "dropout": 0.0} | {
-    "lr": 0.01,
-    "batch_size": 8,
-    "epochs": 40,
-}
+SMALL = {"hidden_channels": 16, "num_heads": 1, "num_layers": 1, "dropout": 0.0, "lr": 0.01, "epochs": 15}
 
 
 def walks(num_users: int = 60, seed: int = 0):
