@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 from torch_geometric.data import Data, HeteroData
 from torch_geometric.loader import LinkNeighborLoader, NeighborLoader
-from torch_geometric.sampler import NegativeSampling, NodeSamplerInput
+from torch_geometric.sampler import EdgeSamplerInput, NegativeSampling, NodeSamplerInput
 
 from lightning_lp.data.schema import MOVIE, RATES, REV_RATES, USER
 from lightning_lp.errors import UserError
@@ -154,6 +154,17 @@ def test_every_earlier_neighbour_is_as_likely_and_so_is_every_pair():
     assert counts[11:].sum() == 0
     assert chisquare(np.diag(counts)[:11]).pvalue > 1e-3
     assert chisquare(counts[:11, :11][np.triu_indices(11, k=1)]).pvalue > 1e-3
+
+
+def test_trees_and_their_nodes_draw_by_themselves():
+    leaves, zeros = torch.arange(2, 22), torch.zeros(20, dtype=torch.int64)
+    ends = [torch.stack([leaves, zeros]), torch.stack([leaves, zeros + 1])]
+    data = Data(edge_index=torch.cat(ends, dim=1), when=leaves.repeat(2), num_nodes=22)
+    sampler = LinkNeighborSampler(data, [4], time_attr="when")
+    out = sampler.sample_from_edges(EdgeSamplerInput(torch.arange(20), zeros, zeros + 1, time=zeros + 100))
+    tree, node = out.batch[out.col], out.node[out.col]
+    heard = {tuple(out.node[out.row[(tree == t) & (node == n)]].tolist()) for t in range(20) for n in (0, 1)}
+    assert len(heard) > 35
 
 
 def test_many_neighbours_are_distinct_and_in_order():
