@@ -288,6 +288,9 @@ def test_a_graph_is_sorted_by_time_once_until_it_is_written_to():
     changed = LinkNeighborSampler(case.data, [1], **case.types, time_attr=TIME)
     name = changed.to_rel_type[case.edge_type]
     assert not torch.equal(changed.edge_time[name], first.edge_time[name])
+    store[TIME] = store[TIME] * 2  # another tensor
+    again = LinkNeighborSampler(case.data, [1], **case.types, time_attr=TIME)
+    assert torch.equal(again.edge_time[name], changed.edge_time[name] * 2)
 
 
 def refused(data: Data | HeteroData, message: str, **options: Any) -> None:
