@@ -116,6 +116,14 @@ def link_loader(
         >>> batch.n_id[batch.edge_index]  # the messages, without those: 4 -> 0 and 0 -> 2
         tensor([[4, 0],
                 [0, 2]])
+        >>> graph.edge_label_index, graph.edge_time = graph.edge_index[:, 4:], torch.arange(6)
+        >>> graph.edge_label_time = graph.edge_time[4:]
+        >>> (batch,) = link_loader(graph, [-1], batch_size=2, time_attr="edge_time")
+        >>> batch.n_id[batch.edge_index]  # what is earlier than 4 -> 0, and what is earlier than 0 -> 2
+        tensor([[3, 4, 1],
+                [4, 0, 2]])
+        >>> batch.edge_time, batch.edge_label_time, batch.batch[batch.edge_index[1]]  # each link has its own messages
+        (tensor([3, 4, 1]), tensor([4, 5]), tensor([0, 1, 1]))
     """
     kind = link_type(graph, edge_type, rev_edge_type, is_undirected)
     messages, is_training = with_num_nodes(graph), neg_sampling is not None

@@ -10,13 +10,15 @@ from torch_geometric.data.storage import BaseStorage
 
 from tests.any_graphs import Case, cases
 
+Link = tuple[int, int, int, float]
+"""Source, destination, time and label of what is scored."""
 TIME = "edge_time"
 """The attribute of times, also where nodes have them."""
 
 
 @st.composite
 def temporal_cases(draw: st.DrawFn) -> Case:
-    """Random graphs whose edges or nodes have times with ties, or some of them. Labels are all links."""
+    """Random graphs of which edges or nodes, or some of them, have times with ties. A few links are labelled none."""
     case = draw(cases())
     generator = torch.Generator().manual_seed(draw(st.integers(0, 99)))
     where = draw(st.sampled_from(["edges", "edges", "links", "nodes"]))
@@ -27,7 +29,8 @@ def temporal_cases(draw: st.DrawFn) -> Case:
             del store[TIME]
     links = case.store(case.data)
     num_links = links.edge_index.size(1)
-    links.edge_label_index, links.edge_label = links.edge_index, torch.ones(num_links)
+    links.edge_label_index = links.edge_index
+    links.edge_label = (torch.rand(num_links, generator=generator) < 0.8).float()
     if where == "nodes":
         given_times = [store for store in case.data.node_stores if draw(st.booleans())] or case.data.node_stores[:1]
         for store in given_times:
@@ -59,6 +62,7 @@ class Reference:
 
     def __init__(self, case: Case, num_neighbors: Sequence[int], strategy: str, exclude: bool = True) -> None:
         self.case, self.num_neighbors, self.strategy, self.exclude = case, num_neighbors, strategy, exclude
+        self._messages: dict[Any, list[tuple[int, int, int, int | None]]] = {}
 
     def check(self, batch: Data | HeteroData) -> None:
         """Goes through all trees of a batch."""
@@ -71,16 +75,17 @@ class Reference:
             links.append(end.node_id[local[:size]].tolist())
         assert links == whole.edge_label_index[:, store.input_id].tolist()
         assert torch.equal(store.edge_label_time, whole.edge_label_time[store.input_id][tree])
-        assert store.edge_label.tolist() == [1.0] * size + [0.0] * (len(tree) - size)
+        labels = whole.edge_label[store.input_id].tolist() if len(tree) == size else [1.0] * size
+        assert store.edge_label.tolist() == labels + [0.0] * (len(tree) - size)
         for nodes in batch.node_stores:
             assert len(set(zip(nodes.batch.tolist(), nodes.node_id.tolist(), strict=True))) == nodes.num_nodes
             assert sum(nodes.num_sampled_nodes) == nodes.num_nodes
-        link_of = list(zip(*links, store.edge_label_time.tolist(), strict=False))
+        link_of = list(zip(*links, store.edge_label_time[:size].tolist(), labels, strict=True))
         for edges, everything in zip(batch.edge_stores, self.case.data.edge_stores, strict=True):
             self.check_edges(batch, edges, everything, link_of)
 
     def check_edges(
-        self, batch: Data | HeteroData, edges: BaseStorage, everything: BaseStorage, link_of: list[tuple[int, int, int]]
+        self, batch: Data | HeteroData, edges: BaseStorage, everything: BaseStorage, link_of: list[Link]
     ) -> None:
         src, dst = [batch.node_stores[0]] * 2 if isinstance(batch, Data) else [batch[t] for t in edges._key[::2]]
         row, col = edges.edge_index
@@ -112,11 +117,13 @@ class Reference:
             assert len(found) == num
             assert found == [uid for uid in allowed if uid in found]
 
-    def allowed(self, everything: BaseStorage, node: int, link: tuple[int, int, int]) -> list[int]:
+    def allowed(self, everything: BaseStorage, node: int, link: Link) -> list[int]:
         """The messages to a node that are earlier than a link, by time, source and place in the graph."""
+        if everything._key not in self._messages:
+            ends = enumerate(everything.edge_index.t().tolist())
+            self._messages[everything._key] = [(uid, u, v, self.time(everything, uid, u)) for uid, (u, v) in ends]
         key = []
-        for uid, (u, v) in enumerate(everything.edge_index.t().tolist()):
-            time = self.time(everything, uid, u)
+        for uid, u, v, time in self._messages[everything._key]:
             if v == node and (time is None or time < link[2]) and not self.is_hidden(everything, (u, v), link):
                 key.append((0 if time is None else time, u, uid))
         return [uid for _, _, uid in sorted(key)]
@@ -129,10 +136,14 @@ class Reference:
         nodes = graph.node_stores[0] if isinstance(graph, Data) else graph[everything._key[0]]
         return int(nodes[TIME][source]) if TIME in nodes else None
 
-    def is_hidden(self, everything: BaseStorage, pair: tuple[int, int], link: tuple[int, int, int]) -> bool:
+    def is_hidden(self, everything: BaseStorage, pair: tuple[int, int], link: Link) -> bool:
         """Whether it is the link itself, of a type whose edges have no times of their own."""
         graph, case = self.case.data, self.case
-        if not self.exclude or (TIME in everything and (isinstance(graph, HeteroData) or graph.is_edge_attr(TIME))):
+        if (
+            not self.exclude
+            or link[3] == 0
+            or (TIME in everything and (isinstance(graph, HeteroData) or graph.is_edge_attr(TIME)))
+        ):
             return False
         is_links = case.edge_type is None or everything._key == case.edge_type
         is_reverse = case.is_undirected if is_links else everything._key == case.rev_edge_type
