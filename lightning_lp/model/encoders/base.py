@@ -18,6 +18,7 @@ from lightning_lp.errors import UserError
 from lightning_lp.graph.messages import adjacency
 from lightning_lp.graph.temporal import TemporalStrategy
 
+NOTHING: Mapping[str, Tensor] = {}
 _MATRICES: MutableMapping[Tensor, tuple[tuple[Any, ...], Tensor]] = WeakTensorKeyDictionary()
 """Of each ``edge_index``: an evaluation after each epoch has the same messages."""
 
@@ -176,15 +177,17 @@ class Encoder(nn.Module):
         self.train(was_training)
         return z_dict[USER].float(), z_dict[MOVIE].float()
 
-    def embed_new(self, graph: HeteroData, edge_index: Tensor, num_users: int) -> Tensor:
+    def embed_new(
+        self, graph: HeteroData, edge_index: Tensor, num_users: int, edge_attrs: Mapping[str, Tensor] = NOTHING
+    ) -> Tensor:
         """Embeds users that the graph lacks. They receive messages and send none: no known vector depends on them.
-
-        The attributes of their edges are the means of those that are known.
 
         Args:
             graph: the known nodes and messages.
-            edge_index: [2, num_edges] int64 (movie, new user).
+            edge_index: [2, num_edges] int64 (movie, new user), of each user the earliest first.
             num_users: number of new users.
+            edge_attrs: [num_edges] each, what is known of these edges (``rating``, ``time``). Default of another one
+                that is read: the mean of those in the graph.
 
         Returns:
             [num_users, channels] float32.
@@ -198,9 +201,9 @@ class Encoder(nn.Module):
         extended[REV_RATES].edge_index = torch.cat([graph[REV_RATES].edge_index, new], dim=1)
         for name in self._attrs_of(graph[REV_RATES]):
             value = graph[REV_RATES][name]
-            mean = value.double().mean().to(value.dtype)
             extended[RATES][name] = graph[RATES][name]
-            extended[REV_RATES][name] = torch.cat([value, mean.expand(new.size(1))])
+            of_new = edge_attrs.get(name, value.double().mean().expand(new.size(1)))
+            extended[REV_RATES][name] = torch.cat([value, of_new.to(value.dtype)])
         return self.embed_all(extended)[0][known:]
 
     def messages(self, batch: HeteroData, edge_type: EdgeType) -> Tensor:

@@ -1,6 +1,7 @@
 """The default model: a user is the movies it has rated."""
 
 import math
+from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
@@ -11,7 +12,7 @@ from torch_geometric.typing import NodeType
 
 from lightning_lp.data.schema import MOVIE, RATES, REV_RATES, USER
 from lightning_lp.graph.messages import adjacency, endpoints
-from lightning_lp.model.encoders.base import Encoder, Sizes, check_option
+from lightning_lp.model.encoders.base import NOTHING, Encoder, Sizes, check_option
 from lightning_lp.model.encoders.spectral import feature_rows, scored, spectral_embeddings
 from lightning_lp.model.scores import log_normalizer
 
@@ -137,7 +138,9 @@ class HistoryEncoder(Encoder):
         """[num_movies, hidden_channels + 1] vectors of all movies, without linear part and the user's channel."""
         return torch.cat([self._table(), self.movie_bias[:, None]], dim=1)
 
-    def embed_new(self, graph: HeteroData, edge_index: Tensor, num_users: int) -> Tensor:
+    def embed_new(
+        self, graph: HeteroData, edge_index: Tensor, num_users: int, edge_attrs: Mapping[str, Tensor] = NOTHING
+    ) -> Tensor:
         """Embeds users that the graph lacks: their movies are all that counts."""
         new = HeteroData()
         new[USER].node_id = torch.full((num_users,), -1)

@@ -1,6 +1,7 @@
 """The model for splits by time: a user is what it did last, and in which order."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
@@ -11,7 +12,7 @@ from torch_geometric.typing import EdgeType, NodeType
 
 from lightning_lp.data.schema import MOVIE, RATES, REV_RATES, USER
 from lightning_lp.graph.sequences import Sequences, sequences
-from lightning_lp.model.encoders.base import Encoder, Sizes, check_option
+from lightning_lp.model.encoders.base import NOTHING, Encoder, Sizes, check_option
 from lightning_lp.model.encoders.closed_form import ClosedForm, Widths
 from lightning_lp.model.encoders.popularity import popularity_now
 from lightning_lp.model.encoders.readout import Readout, recent_links
@@ -143,6 +144,19 @@ class SequenceEncoder(Encoder):
         z_user = torch.cat([z_user, z_user.new_ones(len(z_user), 1)], dim=1)
         prior = self.constant.expand(len(z_user))
         return _with_prior(z_user, prior, table.index_select(0, batch[MOVIE].node_id))
+
+    def embed_new(
+        self, graph: HeteroData, edge_index: Tensor, num_users: int, edge_attrs: Mapping[str, Tensor] = NOTHING
+    ) -> Tensor:
+        """Embeds users that the graph lacks: their movies are all that counts, in order of time or as they are given."""
+        new = HeteroData()
+        new[USER].node_id = torch.full((num_users,), -1)
+        new[MOVIE].node_id = torch.arange(len(self.x))
+        new[REV_RATES].edge_index = edge_index
+        new[REV_RATES].time = torch.arange(edge_index.size(1))
+        for name, value in edge_attrs.items():
+            new[REV_RATES][name] = value
+        return self.embed_all(new)[0]
 
     def calibration(self) -> list[nn.Parameter]:
         """The constant."""
