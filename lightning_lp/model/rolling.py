@@ -41,6 +41,7 @@ class RollingHistory:
     links: Sequences
     edge_attrs: Mapping[str, Tensor]
 
+    @torch.inference_mode(False)  # encoders keep what they have made of an edge_index, and need its version
     def before(self, users: Tensor, time: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """What each query knows.
 
