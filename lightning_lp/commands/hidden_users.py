@@ -1,7 +1,8 @@
 """How well users that the model never saw are served: some are hidden from training, then given back in part."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -35,11 +36,13 @@ class HiddenUsers:
         ids: their ids.
         histories: for each the indices of the movies that are given back, the earliest first where times are known.
         held_out: for each the indices of the other rated movies, which a good list holds.
+        told: ``times`` and ``ratings`` of what is given back, where they are known.
     """
 
     ids: NDArray[np.generic]
     histories: list[NDArray[np.int64]]
     held_out: list[NDArray[np.int64]]
+    told: dict[str, list[NDArray[Any]]] = field(default_factory=dict)
 
 
 def hide_users(graph: RatingGraph, share: float = 0.1, seed: int = 0) -> HiddenUsers:
@@ -52,7 +55,8 @@ def hide_users(graph: RatingGraph, share: float = 0.1, seed: int = 0) -> HiddenU
         raise UserError(f"--share {share}: more than 0 and less than 1 wanted")
     rng = np.random.default_rng(seed)
     user, movie = graph.data[RATES].edge_index.numpy()
-    time = graph.data[RATES].time.numpy() if "time" in graph.data[RATES] else movie
+    known = {name: graph.data[RATES][name].numpy() for name in ("time", "rating") if name in graph.data[RATES]}
+    time = known.get("time", movie)
     num_links = np.bincount(user, minlength=len(graph.users))
     num_hidden = max(1, round(share * len(graph.users)))
     eligible = rng.permutation(np.flatnonzero(num_links >= 2))[:num_hidden]
@@ -62,10 +66,12 @@ def hide_users(graph: RatingGraph, share: float = 0.1, seed: int = 0) -> HiddenU
     links = [rng.permutation(np.flatnonzero(user == index)) for index in hidden]
     cuts = [max(1, int(_HISTORY * len(rated))) for rated in links]
     given = [rated[:cut] for rated, cut in zip(links, cuts, strict=True)]
+    given = [rated[np.lexsort((movie[rated], time[rated]))] for rated in given]
     return HiddenUsers(
         ids=graph.users.ids[hidden],
-        histories=[movie[rated[np.lexsort((movie[rated], time[rated]))]] for rated in given],
+        histories=[movie[rated] for rated in given],
         held_out=[np.sort(movie[rated[cut:]]) for rated, cut in zip(links, cuts, strict=True)],
+        told={f"{name}s": [values[rated] for rated in given] for name, values in known.items()},
     )
 
 
@@ -98,7 +104,7 @@ def judge_new_users(
     state, history = data.state_dict() | {"links": train_links.int()}, data.split.val[RATES]
     attrs = {name: history[name] for name in state.get("edge_attrs", {})}
     recommender = Recommender(module, state | {"edge_attrs": attrs})
-    z_user = torch.from_numpy(recommender.embed_new(hidden.histories))
+    z_user = torch.from_numpy(recommender.embed_new(hidden.histories, **hidden.told))
     z_movie = torch.from_numpy(recommender.movie_embeddings)
     scorers: dict[str, ScoreUsers] = {"lightning_lp": dot_products(z_user, z_movie)}
 

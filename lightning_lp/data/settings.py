@@ -171,6 +171,11 @@ def check_settings(hparams: Mapping[str, Any], split: SplitSettings, sampling: S
             f"--data.reading.ratings_file {file}: leave it out with --data.split.strategy given, which reads "
             "train.csv, val.csv (or validation.csv) and test.csv"
         )
+    if split.history == "rolling" and sampling.eval_num_neighbors is not None:
+        raise UserError(
+            f"--data.sampling.eval_num_neighbors {sampling.eval_num_neighbors}: leave it out with --data.split.history "
+            "rolling, where each held-out link has all that is earlier as its history"
+        )
     if split.disjoint_train_ratio == 0 and not sampling.exclude_seed_links:
         raise UserError(
             "--data.sampling.exclude_seed_links false with --data.split.disjoint_train_ratio 0 would show the model "

@@ -22,6 +22,13 @@ def test_history_and_the_rest_are_a_users_ratings(root):
         assert sorted([*history, *held_out]) == rated.tolist()
         assert len(history) == int(0.8 * len(rated))
         assert len(held_out) > 0
+    for user, history, times, ratings in zip(
+        hidden.ids, hidden.histories, hidden.told["times"], hidden.told["ratings"], strict=True
+    ):
+        assert (np.diff(times) >= 0).all(), "the latest comes last"
+        for movie, time, rating in zip(history, times, ratings, strict=True):
+            (place,) = np.flatnonzero((links[0] == graph.users.index([user])[0]) & (links[1] == movie))
+            assert (graph.data[RATES].time[place], graph.data[RATES].rating[place]) == (time, rating)
 
 
 def test_the_choice_follows_the_seed(root):

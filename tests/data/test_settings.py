@@ -95,6 +95,12 @@ def test_layers_of_settings_are_put_together_by_leaf_and_the_later_wins():
             lambda: MovieLensDataModule("x", split=SplitSettings("given"), reading=Reading(ratings_file="r.csv")),
             r"--data\.reading\.ratings_file r\.csv: leave it out with --data\.split\.strategy given",
         ),
+        (
+            lambda: MovieLensDataModule(
+                "x", split=SplitSettings("temporal", history="rolling"), sampling=Sampling(eval_num_neighbors=[5])
+            ),
+            r"--data\.sampling\.eval_num_neighbors \[5\]: leave it out with --data\.split\.history rolling",
+        ),
         (lambda: Sampling(num_neighbors=[0]), r"--data\.sampling\.num_neighbors \[0\]: a list of -1 or more than 0"),
         (lambda: Sampling([1, 2], [0]), r"--data\.sampling\.num_neighbors_of_movies \[0\]: a list of 2 numbers"),
         (lambda: Columns(user=" "), r"--data\.columns\.user  : the name of a column wanted"),
