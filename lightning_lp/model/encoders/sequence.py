@@ -68,7 +68,7 @@ class SequenceEncoder(Encoder):
         num_layers: int = 2,
         length: int = 50,
         dropout: float = 0.2,
-        temperature: float = 1.5,
+        temperature: float = 3.0,
         transition_channels: int = 768,
         spectral_channels: int = 512,
     ) -> None:
