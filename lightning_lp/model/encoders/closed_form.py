@@ -21,6 +21,8 @@ _SCALES = tuple(2.0**power for power in range(10))
 """What scores may be multiplied with, so that they are the logits of a softmax."""
 _MAX_JUDGED = 1024
 """Users whose last movie the weights are chosen by."""
+_MAX_MOVIES = 6144
+"""Of the transitions that are kept; the work grows with the third power."""
 _TRIED = {"channels": 256, "max_movies": 2048}
 """Of the transitions that the penalty is chosen by."""
 
@@ -104,7 +106,7 @@ class ClosedForm(nn.Module):
             self.spectral_source.copy_(spectral_embeddings(links, features, num_movies, channels, _SPECTRAL_L2))
 
     def _fit_transitions(
-        self, history: Sequences, l2: float, channels: int | None = None, max_movies: int = 6144
+        self, history: Sequences, l2: float, channels: int | None = None, max_movies: int = _MAX_MOVIES
     ) -> None:
         num_movies, width = self.transition_source.shape
         if width:

@@ -148,7 +148,7 @@ class SequenceEncoder(Encoder):
     def embed_new(
         self, graph: HeteroData, edge_index: Tensor, num_users: int, edge_attrs: Mapping[str, Tensor] = NOTHING
     ) -> Tensor:
-        """Embeds users that the graph lacks: their movies are all that counts, in order of time or as they are given."""
+        """Embeds users that the graph lacks: their movies are all that counts, in order of time or else as given."""
         new = HeteroData()
         new[USER].node_id = torch.full((num_users,), -1)
         new[MOVIE].node_id = torch.arange(len(self.x))
