@@ -39,6 +39,10 @@ class Own(Encoder):
         return {USER: user.index_add(0, receiver, movie[sender]), MOVIE: movie}
 
 
+SMALL = {
+    "history": {"spectral_channels": 6},
+    "sequence": {"spectral_channels": 8, "transition_channels": 6, "dropout": 0.0},
+}
 NAMES = [*ENCODERS, f"{__name__}.Own"]
 
 
@@ -46,13 +50,21 @@ NAMES = [*ENCODERS, f"{__name__}.Own"]
 def data() -> HeteroData:
     graph = make_graph(random_links(NUM_USERS, NUM_MOVIES, 150, seed=0), NUM_USERS, NUM_MOVIES)
     graph[MOVIE].terms = torch.arange(60).remainder(5).view(30, 2)
+    return with_times(graph)
+
+
+def with_times(graph: HeteroData, order: torch.Tensor | None = None) -> HeteroData:
+    """The graph with a time at each link, and the same at its reverse."""
+    for store in (graph[RATES], graph[REV_RATES]):
+        time = (torch.arange(150) * 37) % 150
+        store.time = (time if order is None else time[order])[: store.edge_index.size(1)]
     return graph
 
 
 @pytest.fixture(params=NAMES)
 def encoder(request: pytest.FixtureRequest, data: HeteroData) -> Encoder:
     torch.manual_seed(0)
-    small = {"hidden_channels": 8} | ({"spectral_channels": 6} if request.param == "history" else {})
+    small = {"hidden_channels": 8} | SMALL.get(request.param, {})
     made = make_encoder({"class_path": request.param, "init_args": small})
     made.build(SIZES)
     made.prepare(data, neg_sampling_ratio=2.0)
@@ -93,7 +105,8 @@ def test_training_and_evaluation_are_one_function(encoder, data):
 
 def test_the_order_of_edges_means_nothing(encoder, data):
     expected = encoder.embed_all(data)
-    shuffled = make_graph(data[RATES].edge_index[:, torch.randperm(150)], NUM_USERS, NUM_MOVIES)
+    order = torch.randperm(150)
+    shuffled = with_times(make_graph(data[RATES].edge_index[:, order], NUM_USERS, NUM_MOVIES), order)
     shuffled[MOVIE].terms = data[MOVIE].terms
     for found, z in zip(encoder.embed_all(shuffled), expected, strict=True):
         torch.testing.assert_close(found, z, rtol=1e-4, atol=1e-5)
@@ -128,6 +141,7 @@ def test_new_users_receive_and_send_nothing(encoder, data):
 def test_nodes_without_messages_have_finite_vectors(encoder):
     nothing = make_graph(torch.empty(2, 0, dtype=torch.int64), NUM_USERS, NUM_MOVIES)
     nothing[MOVIE].terms = torch.zeros(NUM_MOVIES, 2, dtype=torch.int64)
+    with_times(nothing)
     assert all(z.isfinite().all() for z in encoder.embed_all(nothing))
 
 
@@ -154,7 +168,8 @@ def test_the_links_being_scored_are_left_out(encoder, data):
     batch = next(iter(batches(encoder, data, batch_size=1)))
     user, movie = (batch[node_type].node_id[end[0]] for node_type, end in ends(batch))
     links = data[RATES].edge_index
-    rest = make_graph(links[:, ~((links[0] == user) & (links[1] == movie))], NUM_USERS, NUM_MOVIES)
+    others = ~((links[0] == user) & (links[1] == movie))
+    rest = with_times(make_graph(links[:, others], NUM_USERS, NUM_MOVIES), others.nonzero().flatten())
     rest[MOVIE].terms = data[MOVIE].terms
     encoder.eval().prepare(rest, neg_sampling_ratio=2.0)  # what is known of the whole graph, such as degrees
     z_dict, expected = encoder(batch), encoder.embed_all(rest)
@@ -167,6 +182,8 @@ def test_the_links_being_scored_are_left_out(encoder, data):
     [
         ("history", {"dropout": 1.0}),
         ("history", {"spectral_l2": -1.0}),
+        ("sequence", {"length": 0}),
+        ("sequence", {"temperature": 0.0}),
         ("sage", {"num_layers": 0}),
         ("lightgcn", {"hidden_channels": 0}),
         ("hgt", {"hidden_channels": 9, "heads": 2}),
