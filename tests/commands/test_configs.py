@@ -26,7 +26,7 @@ def test_a_name_is_a_file_of_the_package(flags, capsys):
 
 
 def test_all_names_are_files():
-    assert names() == ["default", "fast", "large", "tutorial"]
+    assert names() == ["default", "fast", "large", "next", "tutorial"]
     assert all(packaged(name).is_file() for name in names())
 
 
@@ -57,7 +57,7 @@ def test_an_unknown_name_is_told_those_there_are():
     with pytest.raises(UserError) as told:
         resolved(["--config", "tutorail"])
     assert str(told.value) == (
-        "--config tutorail: no such file, nor one of the settings default, fast, large, tutorial; "
+        "--config tutorail: no such file, nor one of the settings default, fast, large, next, tutorial; "
         "did you mean tutorial?"
     )
 
