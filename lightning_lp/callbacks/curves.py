@@ -15,7 +15,7 @@ from torchmetrics.utilities import dim_zero_cat
 
 from lightning_lp.data.datamodule import data_of
 from lightning_lp.data.schema import RATES
-from lightning_lp.evaluation.scoring import score_labels, scorer_of
+from lightning_lp.evaluation.scoring import score_query_labels, scorer_of
 from lightning_lp.model.metrics import has_both
 from lightning_lp.model.module import LinkPredictionModule
 
@@ -67,11 +67,13 @@ def _scores(trainer: pl.Trainer, stage: str, pl_module: pl.LightningModule) -> t
         with auroc.sync_context():  # gathers the scores of all processes: every process takes part
             return _all(auroc.preds), _all(auroc.target)
     data = data_of(trainer)
-    graph = data.split.held_out.get(stage) if data else None
-    score_users = scorer_of(pl_module, graph) if graph is not None else None
-    if graph is None or score_users is None:
+    if data is None or (graph := data.split.held_out.get(stage)) is None:
         return None
-    return score_labels(graph, score_users).sigmoid(), graph[RATES].edge_label.long()
+    history = data.split_settings.history
+    score_queries = scorer_of(pl_module, graph, history, data.graph.data[RATES].get("rating"))
+    if score_queries is None:
+        return None
+    return score_query_labels(graph, score_queries, history).sigmoid(), graph[RATES].edge_label.long()
 
 
 def _all(state: Any) -> Tensor:

@@ -1,26 +1,35 @@
 """Ranks the whole catalogue for every user after a validation or test, and logs how well."""
 
+from typing import cast
+
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.trainer.states import TrainerFn
+from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from lightning_lp.data.datamodule import MovieLensDataModule, data_of
+from lightning_lp.data.schema import RATES
 from lightning_lp.errors import UserError
-from lightning_lp.evaluation.ranking import means, rank_users
+from lightning_lp.evaluation.label_metrics import LABEL_METRICS, label_metrics
+from lightning_lp.evaluation.queries import is_by_time
+from lightning_lp.evaluation.ranking import means, rank_queries
 from lightning_lp.evaluation.ranking_task import kept_task
-from lightning_lp.evaluation.scoring import scorer_of
+from lightning_lp.evaluation.scoring import LabelScores, scorer_of
 
 
 class RankingMetrics(Callback):
     """Logs ``val/recall@20``, ``val/ndcg@20`` and the other metrics of ``rank_users`` (``test/...`` likewise).
 
-    They can be monitored: they are logged before checkpoints are saved. Where an epoch has none, the last ones stand.
+    Where the split is by time, ``val/label_mrr`` and ``val/user_auroc`` of ``label_metrics`` as well; what a user knows
+    then follows ``data.split.history``. They can be monitored: they are logged before checkpoints are saved. Where an
+    epoch has none, the last ones stand.
 
     Args:
         every_n_epochs: in a fit, ranks in the first epoch and every n-th after it; 0: never. ``validate`` and
             ``test`` always do.
-        max_users: ranks for so many of the users, drawn uniformly, always the same ones. Default: all.
+        max_users: ranks for so many of the users (of their queries, where history is rolling), drawn uniformly, always
+            the same ones. Default: all.
     """
 
     def __init__(self, every_n_epochs: int = 1, max_users: int | None = None) -> None:
@@ -33,7 +42,13 @@ class RankingMetrics(Callback):
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Refuses a fit that watches what it never ranks."""
         watched = {getattr(callback, "monitor", None) for callback in trainer.callbacks}  # type: ignore[attr-defined]
-        ranked = sorted(name for name in watched if name and name.startswith("val/") and "@" in name)
+        of_labels, data = {f"val/{name}" for name in LABEL_METRICS}, data_of(trainer)
+        if stage == "fit" and data is not None and not data.is_temporal and watched & of_labels:
+            raise UserError(
+                f"--data.split.strategy {data.split_settings.strategy} has no {min(watched & of_labels)} to watch: "
+                "watch val/auroc, or give a split by time (leave_last_out or temporal)"
+            )
+        ranked = sorted(n for n in watched if n and (n in of_labels or (n.startswith("val/") and "@" in n)))
         if stage == "fit" and self.every_n_epochs == 0 and ranked:
             raise UserError(
                 f"--ranking.every_n_epochs 0 leaves no {ranked[0]} to watch: give --checkpoint.monitor val/auroc "
@@ -62,15 +77,30 @@ class RankingMetrics(Callback):
         stage: str,
         graph: HeteroData,
     ) -> None:
-        score_users = scorer_of(pl_module, graph)
-        if score_users is None:
+        history = data.split_settings.history
+        score_queries = scorer_of(pl_module, graph, history, data.graph.data[RATES].get("rating"))
+        if score_queries is None:
             return
-        task = kept_task(graph, data.graph.below_min_rating, self.max_users)
-        ranking = rank_users(task, score_users, trainer.global_rank, trainer.world_size)
+        labels = LabelScores(graph, score_queries, history) if is_by_time(graph) else None
+        task = kept_task(graph, data.graph.below_min_rating, self.max_users, history)
+        ranking = rank_queries(task, labels or score_queries, trainer.global_rank, trainer.world_size)
         # Every process knows a part of the sums; the means are then the same in all of them.
-        totals = {
-            name: trainer.strategy.reduce(total.to(pl_module.device), reduce_op="sum")
-            for name, total in ranking.totals().items()
-        }
-        metrics = {f"{stage}/{name}": value for name, value in means(totals).items()}
-        pl_module.log_dict(metrics, batch_size=1, sync_dist=trainer.world_size > 1)
+        metrics = means({name: _summed(trainer, pl_module, total) for name, total in ranking.totals().items()})
+        if labels is not None:
+            metrics |= _of_labels(trainer, pl_module, graph, labels)
+        logged = {f"{stage}/{name}": value for name, value in metrics.items()}
+        pl_module.log_dict(logged, batch_size=1, sync_dist=trainer.world_size > 1)
+
+
+def _summed(trainer: pl.Trainer, pl_module: pl.LightningModule, value: Tensor) -> Tensor:
+    return cast(Tensor, trainer.strategy.reduce(value.to(pl_module.device), reduce_op="sum"))
+
+
+def _of_labels(
+    trainer: pl.Trainer, pl_module: pl.LightningModule, graph: HeteroData, labels: LabelScores
+) -> dict[str, float]:
+    """The metrics of the labels that any process has scored: a user's may be shared by several."""
+    is_scored = _summed(trainer, pl_module, labels.is_scored.float()).cpu() > 0
+    scores, store = _summed(trainer, pl_module, labels.scores).cpu()[is_scored], graph[RATES]
+    label, time = store.edge_label[is_scored], store.edge_label_time[is_scored]
+    return label_metrics(store.edge_label_index[:, is_scored], label, time, scores)

@@ -11,7 +11,7 @@ from lightning_lp.data.datamodule import MovieLensDataModule, data_of
 from lightning_lp.data.rating_graph import RatingGraph, genre_names
 from lightning_lp.data.schema import NO_GENRES, RATES
 from lightning_lp.escape import markdown, visible
-from lightning_lp.evaluation.ranking import ScoreUsers, top_k
+from lightning_lp.evaluation.ranking import ScoreQueries, top_k
 from lightning_lp.evaluation.ranking_task import RankingTask, kept_task
 from lightning_lp.evaluation.scoring import EmbedsAll, scorer_of
 
@@ -21,8 +21,9 @@ _MAX_PROJECTED = 10_000
 class Samples(Callback):
     """Recommendations for three users after each validation, and after a fit the best checkpoint's movies.
 
-    The users are the least active, the median and the most active of those with held-out movies. The movies' vectors
-    go to the projector, with title and main genre; of large catalogues the 10,000 most rated.
+    The users are the least active, the median and the most active of those with held-out movies; where history is
+    rolling, each as of one time. The movies' vectors go to the projector, with title and main genre; of large
+    catalogues the 10,000 most rated.
 
     Args:
         k: length of the lists.
@@ -38,12 +39,13 @@ class Samples(Callback):
         if trainer.sanity_checking or data is None or not loggers or not trainer.is_global_zero:
             return
         graph = data.split.part("val")
-        score_users = scorer_of(pl_module, graph)
-        if score_users is None:
+        rating = data.graph.data[RATES].get("rating")
+        score_queries = scorer_of(pl_module, graph, data.split_settings.history, rating)
+        if score_queries is None:
             return
         for logger in loggers:
             if trainer.state.fn == TrainerFn.FITTING:
-                text = sample_text(data, score_users, self.k)
+                text = sample_text(data, score_queries, self.k)
                 logger.experiment.add_text("val/recommendations", text, trainer.global_step)
             elif trainer.global_step > 0 and isinstance(pl_module, EmbedsAll):
                 z_movie = pl_module.embed_all(graph)[1].cpu()
@@ -52,13 +54,14 @@ class Samples(Callback):
                 logger.experiment.add_embedding(z_movie[chosen], labels, tag="movies", metadata_header=header)
 
 
-def sample_text(data: MovieLensDataModule, score_users: ScoreUsers, k: int = 5) -> str:
+def sample_text(data: MovieLensDataModule, score_queries: ScoreQueries, k: int = 5) -> str:
     """Histories and recommendations of three users as Markdown; held-out movies that were found are bold."""
-    task, graph = kept_task(data.split.val, data.graph.below_min_rating), data.graph
+    graph = data.graph
+    task = kept_task(data.split.val, graph.below_min_rating, history=data.split_settings.history)
     parts = []
     for position in sample_positions(task):
-        user = int(task.users[position])
-        scores = score_users(torch.tensor([user])).cpu()
+        user, time = int(task.users[position]), None if task.time is None else task.time[position, None]
+        scores = score_queries(torch.tensor([user]), time).cpu()
         seen, held_out = (pairs[1, pairs[0] == position] for pairs in (task.seen, task.held_out))
         listed = top_k(scores, torch.stack([torch.zeros_like(seen), seen]), k)[0]
         rows = [
@@ -67,10 +70,10 @@ def sample_text(data: MovieLensDataModule, score_users: ScoreUsers, k: int = 5) 
             for rank, movie in enumerate(listed[listed < task.num_movies].tolist(), start=1)
         ]
         shown_id = markdown(str(graph.users.ids[user]))
-        history = ", ".join(markdown(graph.titles[movie]) for movie in seen[:k].tolist())
+        rated = ", ".join(markdown(graph.titles[movie]) for movie in seen[:k].tolist())
         parts.append(
             f"**user {shown_id}** ({seen.numel():,} movies rated, {held_out.numel()} held out; "
-            f"rated {history}, ...)\n\n| | recommended | genres |\n| --- | --- | --- |\n" + "\n".join(rows)
+            f"rated {rated}, ...)\n\n| | recommended | genres |\n| --- | --- | --- |\n" + "\n".join(rows)
         )
     return "\n\n".join(parts)
 

@@ -33,7 +33,7 @@ class HiddenUsers:
 
     Attributes:
         ids: their ids.
-        histories: for each the indices of the movies that are given back.
+        histories: for each the indices of the movies that are given back, the earliest first where times are known.
         held_out: for each the indices of the other rated movies, which a good list holds.
     """
 
@@ -52,18 +52,20 @@ def hide_users(graph: RatingGraph, share: float = 0.1, seed: int = 0) -> HiddenU
         raise UserError(f"--share {share}: more than 0 and less than 1 wanted")
     rng = np.random.default_rng(seed)
     user, movie = graph.data[RATES].edge_index.numpy()
+    time = graph.data[RATES].time.numpy() if "time" in graph.data[RATES] else movie
     num_links = np.bincount(user, minlength=len(graph.users))
     num_hidden = max(1, round(share * len(graph.users)))
     eligible = rng.permutation(np.flatnonzero(num_links >= 2))[:num_hidden]
     if not 0 < len(eligible) < len(graph.users):
         raise UserError(f"{share} of {len(graph.users)} users leaves none to hide or none to train on: give more data")
     hidden = np.sort(eligible)
-    movies = [rng.permutation(movie[user == index]) for index in hidden]
-    cuts = [max(1, int(_HISTORY * len(rated))) for rated in movies]
+    links = [rng.permutation(np.flatnonzero(user == index)) for index in hidden]
+    cuts = [max(1, int(_HISTORY * len(rated))) for rated in links]
+    given = [rated[:cut] for rated, cut in zip(links, cuts, strict=True)]
     return HiddenUsers(
         ids=graph.users.ids[hidden],
-        histories=[np.sort(rated[:cut]) for rated, cut in zip(movies, cuts, strict=True)],
-        held_out=[np.sort(rated[cut:]) for rated, cut in zip(movies, cuts, strict=True)],
+        histories=[movie[rated[np.lexsort((movie[rated], time[rated]))]] for rated in given],
+        held_out=[np.sort(movie[rated[cut:]]) for rated, cut in zip(links, cuts, strict=True)],
     )
 
 

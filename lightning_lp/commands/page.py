@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from jinja2 import Environment, StrictUndefined
 from matplotlib.figure import Figure
+from torch_geometric.data import HeteroData
 
 from lightning_lp.atomic import replacing
 from lightning_lp.callbacks.curves import curves_figure
@@ -22,15 +23,16 @@ from lightning_lp.checkpointing.finding import find_checkpoint, load_run, record
 from lightning_lp.checkpointing.results_file import RESULTS_FILE
 from lightning_lp.data.datamodule import MovieLensDataModule
 from lightning_lp.data.schema import RATES
+from lightning_lp.data.settings import History
 from lightning_lp.errors import UserError
 from lightning_lp.escape import visible
 from lightning_lp.evaluation.baselines import BASELINES, feature_matrix
-from lightning_lp.evaluation.breakdown import by_movie_popularity, by_user_activity
+from lightning_lp.evaluation.breakdown import by_gap, by_history_age, by_movie_popularity, by_user_activity
 from lightning_lp.evaluation.figures import breakdown_figure, learning_figure, recall_figure
-from lightning_lp.evaluation.queries import make_links
-from lightning_lp.evaluation.ranking import Ranking, dot_products, rank_queries, rank_users
+from lightning_lp.evaluation.queries import is_by_time, known_links
+from lightning_lp.evaluation.ranking import Ranking, rank_queries
 from lightning_lp.evaluation.ranking_task import RankingTask, ranking_task
-from lightning_lp.evaluation.scoring import scorer_of_baseline
+from lightning_lp.evaluation.scoring import score_query_labels, scorer_of, scorer_of_baseline
 from lightning_lp.model.module import LinkPredictionModule
 
 REPORT_FILE = "report.html"
@@ -68,13 +70,14 @@ def write_page(run: Path, changes: Mapping[str, Any] = MappingProxyType({})) -> 
 
 
 def _content(run: Path, module: LinkPredictionModule, data: MovieLensDataModule) -> dict[str, Any]:
-    z_user, z_movie = module.encoder.embed_all(data.part("val"))
-    task = ranking_task(data.split.val, data.graph.below_min_rating)
-    rankings = {"this run": rank_users(task, dot_products(z_user, z_movie)), **_baseline_rankings(data, task)}
-    num_raters = torch.bincount(data.split.val[RATES].edge_index[1], minlength=data.num_movies)
-    user, movie = data.split.val[RATES].edge_label_index
+    graph, history = data.part("val"), data.split_settings.history
+    score_queries = scorer_of(module, graph, history, data.graph.data[RATES].get("rating"))
+    assert score_queries is not None
+    task = ranking_task(graph, data.graph.below_min_rating, history=history)
+    rankings = {"this run": rank_queries(task, score_queries), **_baseline_rankings(data, task)}
+    num_raters = torch.bincount(graph[RATES].edge_index[1], minlength=data.num_movies)
     comparison = _comparison(run)
-    logits = (z_user[user] * z_movie[movie]).sum(dim=1)
+    probability = score_query_labels(graph, score_queries, history).sigmoid()
     return {
         "run": run.resolve().name,
         "checkpoint": find_checkpoint(run).name,
@@ -86,22 +89,33 @@ def _content(run: Path, module: LinkPredictionModule, data: MovieLensDataModule)
         "split_columns": SPLIT_COLUMNS,
         "split_rows": split_rows(data.split),
         "learning": _picture(learning_figure(run)),
-        "curves": _picture(curves_figure(logits.sigmoid(), data.split.val[RATES].edge_label.long())),
+        "curves": _picture(curves_figure(probability, graph[RATES].edge_label.long())),
         "by_movie": _picture(breakdown_figure(by_movie_popularity(task, rankings, num_raters), "raters of the movie")),
         "by_user": _picture(breakdown_figure(by_user_activity(task, rankings), "movies the user has rated")),
+        "by_time": _by_time(task, rankings, graph, history) if is_by_time(graph) else {},
         "samples": list(_samples(data, task, rankings["this run"])),
         "config": (run / "config.yaml").read_text() if (run / "config.yaml").is_file() else "",
     }
 
 
 def _baseline_rankings(data: MovieLensDataModule, task: RankingTask) -> dict[str, Ranking]:
-    links = make_links(data.split.train_links, data.num_users, data.num_movies)
+    graph, history = data.split.val, data.split_settings.history
+    links, known = known_links(graph), known_links(graph, history)
     features, rankings = feature_matrix(data.graph), {}
     for name in _BESIDE:
         baseline = replace(BASELINES[name].baseline)  # type: ignore[type-var]
         baseline.fit(links, features, seed=0)
-        rankings[name] = rank_queries(task, scorer_of_baseline(baseline, links))
+        rankings[name] = rank_queries(task, scorer_of_baseline(baseline, known, history))
     return rankings
+
+
+def _by_time(task: RankingTask, rankings: Mapping[str, Ranking], graph: HeteroData, history: History) -> dict[str, str]:
+    """Pictures of recall by how long a history has lasted, and by how long ago it ended, by what they show."""
+    age, gap = by_history_age(task, rankings, graph, history), by_gap(task, rankings, graph, history)
+    return {
+        "Recall by age of the history": _picture(breakdown_figure(age, "days from the first to the latest movie")),
+        "Recall by gap": _picture(breakdown_figure(gap, "days from the latest movie to the held-out one")),
+    }
 
 
 def _comparison(run: Path) -> dict[str, Any] | None:

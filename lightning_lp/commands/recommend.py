@@ -5,7 +5,7 @@ import math
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import track
@@ -14,7 +14,10 @@ from lightning_lp.commands.parser import Parser
 from lightning_lp.errors import UserError
 
 if TYPE_CHECKING:
-    from lightning_lp.data.schema import Columns
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from lightning_lp.data.files.raw_table import RawTable
     from lightning_lp.recommend.recommender import Recommender
 
 _MAX_CANDIDATES = 20
@@ -50,9 +53,9 @@ def recommend(args: Sequence[str] | None = None) -> None:
     if options.user is not None:
         movies = recommender.recommend(options.user, options.k)
     elif options.liked is not None:
-        liked, seen = _history(options.liked, options.min_rating, recommender.columns)
+        liked, seen, known = _history(options.liked, options.min_rating, recommender)
         try:
-            movies = recommender.recommend_new(liked, options.k, seen)
+            movies = recommender.recommend_new(liked, options.k, seen, **known)
         except UserError as error:
             if _is_table(options.liked) or "," not in options.liked:
                 raise
@@ -108,39 +111,80 @@ def _one_movie(recommender: "Recommender", title: str) -> int | str:
     return found[0]
 
 
-def _history(liked: str, min_rating: float | None, columns: "Columns") -> tuple[list[str], list[str]]:
-    """The ids of the movies that a new user likes, and of all that are rated.
+def _history(
+    liked: str, min_rating: float | None, recommender: "Recommender"
+) -> tuple[list[str], list[str], dict[str, Any]]:
+    """What a new user has told.
 
     Args:
-        liked: ids, or a table with the run's or MovieLens' names of columns.
+        liked: ids, the latest last, or a table with the run's or MovieLens' names of columns.
         min_rating: ratings from here on are liked; with a table.
-        columns: the run's names.
+        recommender: says what is read of ratings.
+
+    Returns:
+        The ids of the movies that it likes and of all that are rated, and of the liked ones ``times`` and ``ratings``,
+        if the model reads them and the table has them.
     """
     if not _is_table(liked):
         if min_rating is not None:
             raise UserError("--min-rating needs ratings: give a CSV file with --liked")
         ids = _split(liked)
-        return ids, ids
+        return ids, ids, {}
 
     import numpy as np
 
+    file = _liked_file(Path(liked), recommender, needs_rating=min_rating is not None)
+    seen, read = file.texts("movie").tolist(), recommender.edge_attrs
+    known: dict[str, Any] = {}
+    is_liked = np.ones(len(seen), bool)
+    if min_rating is not None or "rating" in read:
+        rating = _ratings(file, is_needed=min_rating is not None)
+        is_liked = is_liked if min_rating is None or rating is None else rating >= min_rating
+        known |= {} if rating is None or "rating" not in read else {"ratings": rating[is_liked]}
+    if "time" in read and (time := _times(file)) is not None:
+        known["times"] = time[is_liked]
+    return [movie for movie, is_one in zip(seen, is_liked, strict=True) if is_one], seen, known
+
+
+def _liked_file(path: Path, recommender: "Recommender", *, needs_rating: bool) -> "RawTable":
+    """The columns of a new user's table that are read."""
     from lightning_lp.data.files.formats import read_columns
     from lightning_lp.data.files.layouts import STANDARD
-    from lightning_lp.data.files.values import read_ratings
 
-    names, standard = {"movie": columns.movie}, {"movie": STANDARD.movie, "rating": str(STANDARD.rating)}
-    if min_rating is not None:
-        names["rating"] = columns.rating or standard["rating"]
-    fallback = {name: standard[name] for name in names}
-    file = read_columns(Path(liked), names, required=frozenset(names), fallback=fallback, typed=False, options={})
-    seen = file.texts("movie").tolist()
-    if min_rating is None:
-        return seen, seen
+    required = {"movie", *(["rating"] if needs_rating else [])}
+    standard = {name: str(getattr(STANDARD, name)) for name in sorted(required | set(recommender.edge_attrs))}
+    names = {name: getattr(recommender.columns, name) or standard[name] for name in standard}
+    return read_columns(path, names, required=frozenset(required), fallback=standard, typed=False, options={})
+
+
+def _ratings(file: "RawTable", *, is_needed: bool) -> "NDArray[np.float64] | None":
+    """The ratings of a table, a blank one as the mean of the others; none where it has none, or words."""
+    import numpy as np
+
+    from lightning_lp.data.files.values import rating_words, read_ratings
+
+    if not is_needed and ("rating" not in file or rating_words(file)):
+        return None
     rating = read_ratings(file)
-    if np.isnan(rating).any():
-        place = file.place(int(np.isnan(rating).argmax()), "rating")
+    is_blank = np.isnan(rating)
+    if is_blank.any() and is_needed:
+        place = file.place(int(is_blank.argmax()), "rating")
         raise UserError(f"{place}: no rating, and --min-rating needs one: fill it in, or remove the row")
-    return [movie for movie, value in zip(seen, rating, strict=True) if value >= min_rating], seen
+    return None if is_blank.all() else np.where(is_blank, rating[~is_blank].mean(), rating)
+
+
+def _times(file: "RawTable") -> "NDArray[np.int64] | None":
+    """The times of a table, if it has any."""
+    import numpy as np
+
+    from lightning_lp.data.files.values import read_times
+
+    if "time" not in file:
+        return None
+    times, problem = read_times(file, np.arange(file.rows))
+    if problem is not None:
+        raise UserError(problem)
+    return times
 
 
 def _is_table(liked: str) -> bool:

@@ -173,12 +173,9 @@ class MovieLensDataModule(pl.LightningDataModule):
             self._check_ranks(self.trainer)
         self._check_reads()
         if (module := self._module) is not None:
-            settings = self.split_settings
-            module.take_over(
-                Handover(
-                    self.split, settings.neg_sampling_ratio, self.load_state_dict, self.is_temporal, settings.history
-                )
-            )
+            settings, rating = self.split_settings, self.graph.data[RATES].get("rating")
+            told = settings.neg_sampling_ratio, self.load_state_dict, self.is_temporal, settings.history, rating
+            module.take_over(Handover(self.split, *told))
 
     def _check_times(self) -> None:
         """Refuses a split that needs times of tables without."""

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
+from torch import Tensor
 from torch_geometric.typing import EdgeType
 
 from lightning_lp.data.settings import History
@@ -48,6 +49,7 @@ class Handover:
         check: refuses what a checkpoint tells of its data, if that is other data.
         is_temporal: whether the split is by time, and labels have times.
         history: which links are earlier than a held-out one, in an evaluation by time.
+        rating: [num_links] float32 ratings of all links, at the places that ``edge_label_id`` names. None: unknown.
     """
 
     split: LinkSplit
@@ -55,6 +57,7 @@ class Handover:
     check: Callable[[dict[str, Any]], None] = field(default=lambda state: None)
     is_temporal: bool = False
     history: History = "frozen"
+    rating: Tensor | None = None
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Handover":
         """Copies of a model, such as stochastic weight averaging makes, share the data."""

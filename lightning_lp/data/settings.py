@@ -42,6 +42,9 @@ OF_CHECKPOINTS = {"split": {"non_links": "any"}}
 """What was not yet a setting when older checkpoints were written, and is now another by default."""
 
 History = Literal["frozen", "rolling"]
+"""``frozen``: one query for each user, whose history is the messages of the part's graph. ``rolling``: one for each
+distinct (user, time) of the part's held-out links, whose history is every link of that user that is strictly earlier,
+held-out links included, as TGB and RelBench judge."""
 
 
 @dataclass(frozen=True)

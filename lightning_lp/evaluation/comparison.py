@@ -10,13 +10,14 @@ from torch_geometric.data import HeteroData
 
 from lightning_lp.data.datamodule import MovieLensDataModule
 from lightning_lp.data.schema import RATES
+from lightning_lp.data.settings import History
 from lightning_lp.evaluation.baselines import Baseline, Candidate, feature_matrix
 from lightning_lp.evaluation.breakdown import recall_curve
 from lightning_lp.evaluation.label_metrics import label_metrics
-from lightning_lp.evaluation.queries import History, is_by_time, known_links
-from lightning_lp.evaluation.ranking import Ranking, ScoreQueries, ScoreUsers, dot_products, rank_queries, without_time
+from lightning_lp.evaluation.queries import is_by_time, known_links
+from lightning_lp.evaluation.ranking import Ranking, ScoreQueries, ScoreUsers, rank_queries, without_time
 from lightning_lp.evaluation.ranking_task import kept_task
-from lightning_lp.evaluation.scoring import score_query_labels, scorer_of_baseline
+from lightning_lp.evaluation.scoring import score_query_labels, scorer_of, scorer_of_baseline
 from lightning_lp.evaluation.significance import Floats, PairedTest, auroc, bootstrap_interval, by_user, paired_tests
 from lightning_lp.model.module import LinkPredictionModule
 
@@ -87,7 +88,8 @@ class Comparison:
         self._split = split
         self._graph: HeteroData = data.part("val" if part == "validation" else "test")
         self.is_by_time = is_by_time(self._graph)
-        self._history: History = getattr(data.split_settings, "history", "frozen")
+        self._history: History = data.split_settings.history
+        self._rating = data.graph.data[RATES].get("rating")
         self._train = known_links(split.val)  # its messages are all training links
         self._known = known_links(self._graph, self._history)
         self._features = feature_matrix(data.graph)
@@ -98,7 +100,8 @@ class Comparison:
     def add_model(self, module: LinkPredictionModule, fit_s: float | None = None) -> Entry:
         """Judges a trained model, with the part's history as its messages."""
         hparams = {name: value for name, value in module.hparams.items() if not name.startswith("_")}
-        score_queries = without_time(dot_products(*module.encoder.embed_all(self._graph)))
+        score_queries = scorer_of(module, self._graph, self._history, self._rating)
+        assert score_queries is not None
         return self._judge(Entry(MODEL, parameters=hparams, fit_s=fit_s), score_queries)
 
     def add_baseline(

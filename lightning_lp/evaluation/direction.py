@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Literal
 
+from lightning_lp.evaluation.label_metrics import LABEL_METRICS
 from lightning_lp.evaluation.ranking import RANKING_METRICS
 from lightning_lp.model.losses import LOSSES
 
@@ -13,7 +14,7 @@ VALIDATION: Mapping[str, Mode] = {
     "auroc": "max",
     "average_precision": "max",
     "calibration_error": "min",
-    **dict.fromkeys(RANKING_METRICS, "max"),
+    **dict.fromkeys((*RANKING_METRICS, *LABEL_METRICS), "max"),
 }
 """Metrics of a validation (or a test), and whether the smallest or the largest value is the best."""
 

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
 
 import numpy as np
 import torch
@@ -11,12 +10,9 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from lightning_lp.data.schema import MOVIE, RATES, USER
-from lightning_lp.graph.sequences import Sequences, sequences
-
-History = Literal["frozen", "rolling"]
-"""``frozen``: one query for each user, whose history is the messages of the part's graph. ``rolling``: one for each
-distinct (user, time) of the part's held-out links, whose history is every link of that user that is strictly earlier,
-held-out links included, as TGB and RelBench judge."""
+from lightning_lp.data.settings import History
+from lightning_lp.graph.sequences import Sequences, ranges, sequences
+from lightning_lp.model.rolling import rolling_links
 
 
 @dataclass(frozen=True)
@@ -80,9 +76,8 @@ class Links:
 
     def _between(self, start: Tensor, end: Tensor) -> "Links":
         """The links at ``start`` to before ``end`` as those of one user after the other."""
-        ordered, length = self.sequences, end - start
-        indptr = torch.cat([length.new_zeros(1), length.cumsum(0)])
-        place = torch.arange(int(indptr[-1])) + (start - indptr[:-1]).repeat_interleave(length)
+        ordered = self.sequences
+        place, indptr = ranges(start, end)
         time = None if ordered.time is None else ordered.time[place]
         return Links(Sequences(indptr, ordered.node[place], time, ordered.edge[place]), self.num_movies)
 
@@ -129,9 +124,7 @@ def known_links(graph: HeteroData, history: History = "frozen") -> Links:
     store = graph[RATES]
     links, time = store.edge_index, store.time if is_by_time(graph) else None
     if history == "rolling":
-        is_link = store.edge_label > 0
-        links = torch.cat([links, store.edge_label_index[:, is_link]], dim=1)
-        time = torch.cat([store.time, store.edge_label_time[is_link]])
+        links, time = rolling_links(graph)
     return make_links(links, graph[USER].num_nodes, graph[MOVIE].num_nodes, time)
 
 

@@ -9,13 +9,8 @@ from torch.utils.weak import WeakIdKeyDictionary
 from torch_geometric.data import HeteroData
 
 from lightning_lp.data.schema import MOVIE, RATES, USER
-from lightning_lp.evaluation.queries import (
-    History,
-    Links,
-    known_links,
-    make_links,
-    queries_of_labels,
-)
+from lightning_lp.data.settings import History
+from lightning_lp.evaluation.queries import Links, known_links, make_links, queries_of_labels
 
 
 @dataclass(frozen=True)

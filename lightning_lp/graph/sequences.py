@@ -1,6 +1,7 @@
 """The links of each source in order of time: what came before what."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -62,11 +63,38 @@ class Sequences:
         Raises:
             ValueError: the times of the links are unknown.
         """
+        known, key = self._key
+        return torch.searchsorted(key, source * (known.numel() + 1) + torch.searchsorted(known, time.contiguous()))
+
+    @cached_property
+    def _key(self) -> tuple[Tensor, Tensor]:
+        """The distinct times, and a number for each link that ascends, as source and time do."""
         if self.time is None:
             raise ValueError("these sequences have no times: give sequences() the times of the links")
         known, rank = torch.unique(self.time, return_inverse=True)
-        key = self.source * (known.numel() + 1) + rank  # ascends, as source and time do
-        return torch.searchsorted(key, source * (known.numel() + 1) + torch.searchsorted(known, time.contiguous()))
+        return known, self.source * (known.numel() + 1) + rank
+
+
+def ranges(start: Tensor, end: Tensor) -> tuple[Tensor, Tensor]:
+    """The numbers from ``start`` to before ``end``, one range after the other.
+
+    Args:
+        start: [num] int64.
+        end: [num] int64, each its ``start`` or more.
+
+    Returns:
+        [num_chosen] int64 numbers, and [num + 1] int64: those of range i stand at ``indptr[i]`` to before
+        ``indptr[i + 1]``.
+
+    Examples:
+        >>> import torch
+        >>> from lightning_lp.graph.sequences import ranges
+        >>> ranges(torch.tensor([7, 2, 0]), torch.tensor([9, 2, 1]))
+        (tensor([7, 8, 0]), tensor([0, 2, 2, 3]))
+    """
+    length = end - start
+    indptr = torch.cat([length.new_zeros(1), length.cumsum(0)])
+    return torch.arange(int(indptr[-1])) + (start - indptr[:-1]).repeat_interleave(length), indptr
 
 
 def sequences(edge_index: Tensor, time: Tensor | None, num_sources: int) -> Sequences:

@@ -19,10 +19,11 @@ from lightning_lp.data.schema import MOVIE, RATES, USER
 from lightning_lp.data.state import DATA_STATE
 from lightning_lp.errors import UserError
 from lightning_lp.model.classifier import DotProductClassifier
-from lightning_lp.model.encoders.base import Encoder, Sizes
+from lightning_lp.model.encoders.base import NOTHING, Encoder, Sizes
 from lightning_lp.model.encoders.registry import DEFAULT, encoder_class, make_encoder, short_name, spec_of
 from lightning_lp.model.losses import LOSSES
 from lightning_lp.model.metrics import Auroc, AveragePrecision
+from lightning_lp.model.rolling import embed_queries
 from lightning_lp.model.schedule import WarmCosine
 from lightning_lp.model.scores import BatchScores
 from lightning_lp.model.settings import check_model
@@ -165,6 +166,15 @@ class LinkPredictionModule(pl.LightningModule):
             self._embedded[id(graph)] = self.encoder.embed_all(graph)
         return self._embedded[id(graph)]
 
+    def embed_new(
+        self, graph: HeteroData, edge_index: Tensor, num_users: int, edge_attrs: Mapping[str, Tensor] = NOTHING
+    ) -> Tensor:
+        """Vectors of new users, as :meth:`Encoder.embed_new` gives them; it is told no more than it reads."""
+        encoder = self.encoder
+        names = (*encoder.edge_attrs, *encoder.optional_edge_attrs)
+        read = {name: value for name, value in edge_attrs.items() if name in names}
+        return encoder.embed_new(graph, edge_index, num_users, **({"edge_attrs": read} if read else {}))
+
     def on_fit_start(self) -> None:
         """Follows a learning rate finder, which has set ``hparams.lr``."""
         schedule = self.lr_schedulers()
@@ -267,9 +277,14 @@ class LinkPredictionModule(pl.LightningModule):
         part = getattr(batch, EMBEDDED, None)
         if part is None or self._handover is None:
             return cast(Tensor, self(batch))
-        nodes, (user, movie) = batch.node_id_dict, batch[RATES].edge_label_index
-        z_user, z_movie = self.embed_all(self._handover.split.part(part))
-        links = torch.stack([nodes[USER][user], nodes[MOVIE][movie]])
+        graph, nodes, (user, movie) = self._handover.split.part(part), batch.node_id_dict, batch[RATES].edge_label_index
+        user, movie = nodes[USER][user], nodes[MOVIE][movie]
+        z_user, z_movie = self.embed_all(graph)
+        if self._handover.history == "rolling":
+            time = graph[RATES].edge_label_time[batch[RATES].input_id.cpu()]
+            (users, time), user = torch.unique(torch.stack([user.cpu(), time]), dim=1, return_inverse=True)
+            z_user = embed_queries(self, graph, users, time, self._handover.rating)
+        links = torch.stack([user.to(movie.device), movie])
         return cast(Tensor, self.classifier(z_user, z_movie, links))
 
     def _evaluate(self, batch: HeteroData, stage: str, metrics: MetricCollection, mean_loss: MeanMetric) -> None:

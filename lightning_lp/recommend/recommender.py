@@ -20,6 +20,7 @@ from lightning_lp.data.settings import grouped
 from lightning_lp.data.titles import title_terms
 from lightning_lp.errors import UserError
 from lightning_lp.model.module import LinkPredictionModule
+from lightning_lp.recommend.histories import new_edges
 from lightning_lp.recommend.topk import Recommendation, best, dot_products, probability
 from lightning_lp.renamed import Renamed
 
@@ -41,6 +42,7 @@ class Recommender:
         seen_indptr: [num_users + 1] int64; user ``u`` has rated
             ``seen_movies[seen_indptr[u]:seen_indptr[u + 1]]``, too low to be a link or not: the rows of a CSR matrix.
         columns: the names of the columns in the files that the model was trained on.
+        edge_attrs: what the model reads of a new user's links: ``time``, ``rating``, both or neither.
 
     Raises:
         UserError: the model's vectors are not finite numbers.
@@ -72,6 +74,8 @@ class Recommender:
         self.seen_indptr = np.append(0, np.cumsum(counts))
         self.seen_movies = seen[1, np.lexsort(seen[::-1])].astype(np.int64)
         self._encoder, self._graph = module.eval().encoder, self._known_graph(state, genres)
+        read = (*self._encoder.edge_attrs, *self._encoder.optional_edge_attrs)
+        self.edge_attrs = tuple(name for name in read if name in self._graph[REV_RATES])
         self.user_embeddings, self.movie_embeddings = (z.cpu().numpy() for z in self._encoder.embed_all(self._graph))
         if not (np.isfinite(self.user_embeddings).all() and np.isfinite(self.movie_embeddings).all()):
             raise UserError("the model's vectors are not finite numbers: its training diverged, train it again")
@@ -125,37 +129,64 @@ class Recommender:
             )
 
     def recommend_new(
-        self, liked: Sequence[int | str], k: int = 10, seen: Sequence[int | str] = ()
+        self,
+        liked: Sequence[int | str],
+        k: int = 10,
+        seen: Sequence[int | str] = (),
+        *,
+        times: Sequence[int] | NDArray[np.int64] | None = None,
+        ratings: Sequence[float] | NDArray[np.float64] | None = None,
     ) -> list[Recommendation]:
         """Recommends to a user that the model never saw.
 
         Args:
-            liked: ids of movies that the user likes.
+            liked: ids of movies that the user likes, the latest last. None at all, where the model can say what is
+                popular now (``needs_history`` of its encoder).
             k: length of the list.
             seen: ids of further movies that the user knows; none of either is recommended.
+            times: of each liked movie, in seconds; they then tell the order. Default: the order is as given.
+            ratings: of each liked movie. Default: unknown.
 
         Raises:
-            UserError: no movie is given, one is unknown, or ``k`` is less than 1.
+            UserError: no movie is given to a model that needs one, one is unknown, or ``k`` is less than 1.
+            ValueError: there are more or fewer times or ratings than movies.
         """
-        if not len(liked):
+        if not len(liked) and self._encoder.needs_history:
             raise UserError("a new user needs at least one liked movie: give some")
         history = _known(self.movies, liked, "movie")
-        scores = dot_products(self.embed_new([history]), self.movie_embeddings)[0]
+        vectors = self.embed_new(
+            [history],
+            times=None if times is None else [np.asarray(times, np.int64)],
+            ratings=None if ratings is None else [np.asarray(ratings, np.float64)],
+        )
+        scores = dot_products(vectors, self.movie_embeddings)[0]
         return self._listed(scores, np.append(history, _known(self.movies, seen, "movie")), k, probability)
 
-    def embed_new(self, histories: Sequence[NDArray[np.int64]]) -> NDArray[np.float32]:
+    def embed_new(
+        self,
+        histories: Sequence[NDArray[np.int64]],
+        *,
+        times: Sequence[NDArray[np.int64]] | None = None,
+        ratings: Sequence[NDArray[np.float64]] | None = None,
+    ) -> NDArray[np.float32]:
         """Embeds users that the model never saw, from their movies.
 
         Args:
-            histories: for each user the indices of its movies.
+            histories: for each user the indices of its movies, the latest last. Of a movie that is there more than
+                once, the last time counts.
+            times: for each user the time of each movie, in seconds; they then tell the order. Default: as given.
+            ratings: for each user the rating of each movie. Default: unknown.
 
         Returns:
             [len(histories), d] float32.
+
+        Raises:
+            ValueError: there are more or fewer times or ratings than movies.
         """
-        distinct = [np.unique(history) for history in histories]
-        user = np.repeat(np.arange(len(distinct)), [len(movies) for movies in distinct])
-        edge_index = torch.from_numpy(np.stack([np.concatenate(distinct), user]))
-        return np.asarray(self._encoder.embed_new(self._graph, edge_index, len(distinct)).cpu().numpy())
+        attrs: dict[str, Sequence[NDArray[Any]] | None] = {"time": times, "rating": ratings}
+        edge_index, read = new_edges(histories, attrs, self.edge_attrs)
+        options = {"edge_attrs": read} if read else {}
+        return np.asarray(self._encoder.embed_new(self._graph, edge_index, len(histories), **options).cpu().numpy())
 
     def similar(self, movie: int | str, k: int = 10) -> list[Recommendation]:
         """The ``k`` movies whose vectors are closest to the movie's, by cosine; the movie itself is left out.

@@ -7,10 +7,10 @@ import torch
 
 from lightning_lp.data.datamodule import MovieLensDataModule
 from lightning_lp.data.schema import RATES
+from lightning_lp.data.settings import History
 from lightning_lp.evaluation.baselines import BASELINES, BY_TIME
 from lightning_lp.evaluation.comparison import Comparison
 from lightning_lp.evaluation.label_metrics import LABEL_METRICS
-from lightning_lp.evaluation.queries import History
 
 
 def by_time(root, strategy: str, history: History) -> MovieLensDataModule:

@@ -8,10 +8,14 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 
 from lightning_lp.callbacks.ranking import RankingMetrics
 from lightning_lp.data.datamodule import MovieLensDataModule
+from lightning_lp.data.schema import RATES
 from lightning_lp.data.sources.synthetic import write_movielens
 from lightning_lp.errors import UserError
-from lightning_lp.evaluation.ranking import KS, dot_products, rank_users
+from lightning_lp.evaluation.label_metrics import label_metrics
+from lightning_lp.evaluation.ranking import KS, dot_products, rank_queries, rank_users
 from lightning_lp.evaluation.ranking_task import _TASKS, kept_task, ranking_task
+from lightning_lp.evaluation.scoring import score_query_labels, scorer_of
+from lightning_lp.evaluation.significance import auroc
 from tests.journeys import fit, results, run_folders
 
 NAMES = {f"{name}@{k}" for name in ("recall", "ndcg", "hit_rate", "mrr", "map", "coverage", "novelty") for k in KS}
@@ -38,6 +42,32 @@ def test_a_fit_logs_and_monitors_ranking(root):
     (tested,) = cli.trainer.test(model, datamodule=data, ckpt_path="best", verbose=False)
     assert {f"test/{name}" for name in NAMES} <= tested.keys()
     assert results(run_folders()[0])["test"]["recall@20"] == pytest.approx(tested["test/recall@20"])
+
+
+@pytest.mark.parametrize(
+    ("encoder", "strategy", "history"),
+    [("sequence", "leave_last_out", "frozen"), ("sequence", "temporal", "rolling"), ("history", "temporal", "rolling")],
+)
+def test_a_split_by_time_is_judged_by_its_labels_and_by_its_history(root, encoder, strategy, history):
+    flags = [f"--model.encoder={encoder}", f"--data.split.strategy={strategy}", f"--data.split.history={history}"]
+    cli = fit(root, *flags, "--checkpoint.monitor=val/label_mrr", "--data.eval_batch_size=50")
+    cli.test_best()
+    found, data = results(run_folders()[0]), cli.datamodule
+    assert found["validation"]["label_mrr"] == pytest.approx(float(cli.trainer.checkpoint_callback.best_model_score))
+    for name, graph in {"validation": data.split.val, "test": data.split.test}.items():
+        store, score = graph[RATES], scorer_of(cli.model, graph, history, data.graph.data[RATES].rating)
+        scores = score_query_labels(graph, score, history)
+        expected = label_metrics(store.edge_label_index, store.edge_label, store.edge_label_time, scores)
+        expected |= rank_queries(ranking_task(graph, history=history), score).means()
+        expected["auroc"] = auroc(scores.double().numpy(), store.edge_label.numpy() > 0)
+        assert {metric: found[name][metric] for metric in expected} == pytest.approx(expected, abs=2e-6)
+
+
+def test_labels_of_a_split_by_chance_have_no_time_and_are_not_judged_by_it(root):
+    cli = fit(root, "--trainer.max_epochs=1", "--trainer.logger=false")
+    assert not {"val/label_mrr", "val/user_auroc"} & cli.trainer.callback_metrics.keys()
+    with pytest.raises(UserError, match=r"--data\.split\.strategy random has no val/user_auroc to watch"):
+        fit(root, "--early_stopping.monitor=val/user_auroc")
 
 
 def test_a_fit_builds_the_task_of_a_part_once(root, monkeypatch):
@@ -90,8 +120,14 @@ def test_every_n_epochs(root, monkeypatch, every, epochs):
 
 
 def test_watching_what_is_never_ranked_is_refused(root):
-    with pytest.raises(UserError, match=r"leaves no val/ndcg@20 to watch: give --checkpoint\.monitor val/auroc"):
-        fit(root, "--ranking.every_n_epochs=0", "--checkpoint.monitor=val/ndcg@20")
+    for name in ("ndcg@20", "label_mrr"):
+        with pytest.raises(UserError, match=rf"leaves no val/{name} to watch: give --checkpoint\.monitor val/auroc"):
+            fit(
+                root,
+                "--ranking.every_n_epochs=0",
+                f"--checkpoint.monitor=val/{name}",
+                "--data.split.strategy=leave_last_out",
+            )
 
 
 def test_a_negative_number_of_epochs_is_refused():

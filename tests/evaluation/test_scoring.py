@@ -1,5 +1,7 @@
 """Modules of a user's own on our data module."""
 
+import warnings
+
 import pytest
 import pytorch_lightning as pl
 import torch
@@ -14,8 +16,9 @@ from lightning_lp.callbacks.samples import Samples
 from lightning_lp.data.datamodule import MovieLensDataModule
 from lightning_lp.data.schema import MOVIE, RATES, USER
 from lightning_lp.data.sources.synthetic import write_movielens
-from lightning_lp.evaluation.ranking import dot_products
-from lightning_lp.evaluation.scoring import score_labels, scorer_of
+from lightning_lp.evaluation.ranking import dot_products, rank_queries
+from lightning_lp.evaluation.ranking_task import ranking_task
+from lightning_lp.evaluation.scoring import LabelScores, score_labels, score_query_labels, scorer_of
 
 
 class Scores(pl.LightningModule):
@@ -58,9 +61,9 @@ def root(tmp_path_factory):
     return str(folder)
 
 
-def fit(kind, root, folder):
+def fit(kind, root, folder, split=None):
     pl.seed_everything(0)
-    data = MovieLensDataModule(root)
+    data = MovieLensDataModule(root, split=split or {})
     model = kind(data.num_users, data.num_movies)
     quiet = {"enable_progress_bar": False, "enable_model_summary": False, "enable_checkpointing": False}
     callbacks = [RankingMetrics(), Curves(), Samples()]
@@ -92,3 +95,56 @@ def test_they_are_told_what_is_missing(root, tmp_path):
     with pytest.warns(UserWarning, match=r"Scores is not ranked: that needs embed_all\(graph\).* or forward\(batch\)"):
         _, _, trainer, _ = fit(Scores, root, tmp_path)
     assert "val/recall@20" not in trainer.callback_metrics
+
+
+@pytest.mark.parametrize("kind", [Forward, Embeds])
+def test_one_that_embeds_no_new_users_is_told_once_that_history_rolls(kind, root, tmp_path):
+    split = {"strategy": "leave_last_out", "history": "rolling"}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        _, _, trainer, tags = fit(kind, root, tmp_path, split)
+    told = [str(each.message) for each in caught if "is not ranked" in str(each.message)]
+    assert len(told) == 1
+    assert "is not ranked: --data.split.history rolling needs embed_new(graph, edge_index, num_users, edge" in told[0]
+    assert "val/recall@20" not in trainer.callback_metrics
+    assert "val/curves" not in tags["images"]
+
+
+class EmbedsAsOf(Embeds):
+    def embed_new(self, graph, edge_index, num_users, edge_attrs):
+        assert set(edge_attrs) == {"time", "rating"}
+        movie, query = edge_index
+        z_user = torch.zeros(num_users, 4)
+        return z_user.index_add(0, query, self.movie.weight.detach()[movie] * edge_attrs["rating"][:, None])
+
+
+def test_one_that_embeds_new_users_is_ranked_by_a_history_that_rolls(root, tmp_path):
+    split = {"strategy": "leave_last_out", "history": "rolling"}
+    _, _, trainer, tags = fit(EmbedsAsOf, root, tmp_path, split)
+    assert 0 <= float(trainer.callback_metrics["val/recall@20"]) <= 1
+    assert 0 <= float(trainer.callback_metrics["val/label_mrr"]) <= 1
+    assert "val/curves" in tags["images"]
+    assert "val/recommendations/text_summary" in tags["tensors"]
+
+
+@pytest.mark.parametrize("history", ["frozen", "rolling"])
+def test_processes_share_the_labels(root, history):
+    data = MovieLensDataModule(root, split={"strategy": "temporal"})
+    data.setup()
+    graph, scores = data.split.val, torch.rand(30, 40)
+
+    def score(users, time=None):
+        return scores[users] + (0 if time is None else (time % 7)[:, None])
+
+    task = ranking_task(graph, history=history)
+    alone = LabelScores(graph, score, history)
+    rank_queries(task, alone)
+    assert torch.equal(alone.scores, score_query_labels(graph, score, history, chunk=3))
+    assert alone.is_scored.all()
+    shares = [LabelScores(graph, score, history) for _ in range(3)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lightning_lp.evaluation.ranking._MAX_USERS", 4)
+        for rank, share in enumerate(shares):
+            rank_queries(task, share, rank, 3)
+    assert torch.equal(sum(share.scores for share in shares), alone.scores)
+    assert sum(share.is_scored.int() for share in shares).tolist() == [1] * alone.scores.numel()

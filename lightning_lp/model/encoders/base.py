@@ -91,6 +91,8 @@ class Encoder(nn.Module):
 
     With ``edge_attrs``, whose order is that of the edges, they never are.
     """
+    needs_history: ClassVar[bool] = True
+    """Whether nothing can be said to a user without messages: a new user then has to name a movie."""
     num_bias_channels: ClassVar[int] = 0
     """How many of the last channels only move the level of scores, and do not say what a movie is like."""
 

@@ -53,6 +53,7 @@ class SequenceEncoder(Encoder):
     edge_attrs = ("time",)
     optional_edge_attrs = ("rating",)
     needs_graph = True
+    needs_history = False
     temporal_strategy = "last"
     num_bias_channels = _LAST_CHANNELS
 
