@@ -97,7 +97,7 @@ def data_summary(data: MovieLensDataModule) -> str:
         )
     if data.is_temporal:
         shares = ", ".join(f"{100 * share:.1f} % of {part}" for part, share in data.tied.items() if share is not None)
-        lines += [f"tied in time with another link of their user, which is no history then: {shares}"] * bool(shares)
+        lines += [f"tied in time with another link of their user, so that neither is earlier: {shares}"] * bool(shares)
     return "\n".join([*lines, *(f"note: {note}" for note in tables.notes)])
 
 

@@ -9,7 +9,7 @@ import yaml
 from lightning_lp.commands.cli import main
 from lightning_lp.commands.configs import packaged, resolved
 
-_STRATEGY = "--data.split.strategy", "--data.strategy"
+_STRATEGY = "--data.split.strategy", "--data.split"  # the second before 0.2
 _BY_TIME = "temporal", "leave_last_out"
 
 
@@ -18,6 +18,7 @@ def fit(args: Sequence[str]) -> None:
 
     Where the options split the links by time, the settings are ``next``.
     """
+    args = resolved(args)
     main(["fit", "--config", str(packaged("next" if _splits_by_time(args) else "default")), *args], then_test=True)
 
 
@@ -38,7 +39,7 @@ def predict(args: Sequence[str]) -> None:
 
 def _splits_by_time(args: Sequence[str]) -> bool:
     """Whether the last of the options, and of the settings that they name, that say how to split say by time."""
-    strategies = list(_strategies(resolved(args)))
+    strategies = list(_strategies(args))
     return bool(strategies) and strategies[-1] in _BY_TIME
 
 
@@ -56,9 +57,8 @@ def _strategy_of(path: Path) -> str | None:
     """What a settings file says; one that cannot be read is refused where settings are."""
     try:
         found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+    except (OSError, ValueError, yaml.YAMLError):
         return None
-    for name in ("data", "split"):
-        found = found.get(name) if isinstance(found, dict) else None
-    strategy = found.get("strategy") if isinstance(found, dict) else None
-    return strategy if isinstance(strategy, str) else None
+    for name in ("data", "split", "strategy"):  # before 0.2 the strategy was the split
+        found = found.get(name) if isinstance(found, dict) else found
+    return found if isinstance(found, str) else None

@@ -198,8 +198,8 @@ class MovieLensDataModule(pl.LightningDataModule):
     def tied(self) -> dict[str, float | None]:
         """By part (``val``, ``test``) the share of its links that are tied in time with another link of their user.
 
-        History is strictly earlier, so that a tied link is none. None where there is no such part, or the split is not
-        by time.
+        To a link what is tied with it is no history in training and where history is rolling; frozen history is all
+        that is not held out. None where there is no such part, or the split is not by time.
         """
         parts: dict[str, float | None] = dict.fromkeys(("val", "test"))
         if self.is_temporal:

@@ -91,7 +91,7 @@ BASELINES: Mapping[str, Candidate] = {
 _ALL_DAYS = 36_500.0
 
 BY_TIME: Mapping[str, Candidate] = {
-    "popularity, window": Candidate(
+    "popularity now": Candidate(
         PopularityWindow(),
         tuple({"days": d, "at_end": end} for d in (30.0, 90.0, 365.0, 730.0, _ALL_DAYS) for end in (False, True)),
     ),
@@ -99,7 +99,7 @@ BY_TIME: Mapping[str, Candidate] = {
         SequentialRules(),
         tuple({"num_steps": n, "num_last": last} for n in (10, 20, 50) for last in (1, 3, 10, 50)),
     ),
-    "EASE + features, by recency": Candidate(
+    "EASE by recency": Candidate(
         TimeWeightedLinear(),
         tuple(
             {"l2": l2, "feature_weight": w, "power": p}

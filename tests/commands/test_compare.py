@@ -5,16 +5,18 @@ from pathlib import Path
 
 import pytest
 import torch
+from rich.console import Console
 
 from lightning_lp.checkpointing.finding import load_run
 from lightning_lp.commands import compare as module
 from lightning_lp.commands.compare import compare
-from lightning_lp.commands.comparison_tables import markdown
+from lightning_lp.commands.comparison_tables import markdown, rich_table
 from lightning_lp.data.settings import Sampling
 from lightning_lp.data.sources.synthetic import write_movielens
 from lightning_lp.errors import UserError
-from lightning_lp.evaluation.baselines import BASELINES
+from lightning_lp.evaluation.baselines import BASELINES, candidates
 from lightning_lp.evaluation.comparison import MODEL, Entry
+from lightning_lp.evaluation.significance import PairedTest
 from tests.journeys import fit, run_folders, run_script
 
 
@@ -77,6 +79,17 @@ def test_a_run_is_compared_on_its_own_split(folder, capsys):
     assert text.count("\n| ") == len(BASELINES) + 3
     assert "- EASE: l2 300.0, feature_weight 0.0\n" in text
     assert "- EASE + features: l2 150.0, feature_weight 2.0\n" in text
+
+
+def test_the_table_has_room_for_every_name(capsys):
+    metrics = {"recall@20": 0.25, "ndcg@20": 0.25, "coverage@20": 0.25}
+    known = {"metrics": metrics, "intervals": dict.fromkeys(metrics, (0.125, 0.375)), "auroc": 0.5, "fit_s": 9999.9}
+    test = PairedTest(-0.125, 0.0625, 0.0625)
+    entries = [Entry(MODEL, **known), *(Entry(name, **known, test=test) for name in candidates(is_by_time=True))]
+    Console(width=100).print(rich_table("title", entries))
+    shown = capsys.readouterr().out
+    assert "…" not in shown
+    assert all(entry.name in shown for entry in entries)
 
 
 @pytest.mark.slow

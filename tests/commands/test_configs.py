@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from lightning_lp.commands import fit
 from lightning_lp.commands.cli import settings_of
 from lightning_lp.commands.configs import names, packaged, resolved
 from lightning_lp.errors import UserError
@@ -26,7 +27,7 @@ def test_a_name_is_a_file_of_the_package(flags, capsys):
 
 
 def test_all_names_are_files():
-    assert names() == ["default", "fast", "large", "tutorial"]
+    assert names() == ["default", "fast", "large", "next", "tutorial"]
     assert all(packaged(name).is_file() for name in names())
 
 
@@ -57,7 +58,7 @@ def test_an_unknown_name_is_told_those_there_are():
     with pytest.raises(UserError) as told:
         resolved(["--config", "tutorail"])
     assert str(told.value) == (
-        "--config tutorail: no such file, nor one of the settings default, fast, large, tutorial; "
+        "--config tutorail: no such file, nor one of the settings default, fast, large, next, tutorial; "
         "did you mean tutorial?"
     )
 
@@ -68,6 +69,35 @@ def test_what_comes_later_goes_before():
     assert model["encoder"]["class_path"] == ENCODERS["history"]
     assert (model["encoder"]["init_args"]["spectral_channels"], model["lr"]) == (256, 0.5)
     assert (tutorial["encoder"]["class_path"], tutorial["lr"]) == (ENCODERS["sage"], 0.001)
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ([], "default"),
+        (["--data.split.strategy", "leave_last_out"], "next"),
+        (["--data.split.strategy=temporal", "--model.encoder=history"], "next"),
+        (["--data.split=temporal"], "next"),
+        (["--data.split.strategy=temporal", "--data.split.strategy=random"], "default"),
+        (["--data.split.strategy=given"], "default"),
+        (["--config=next"], "next"),
+        (["--config=next", "--config=tutorial"], "default"),
+        (["--config", "tutorial", "--data.split.strategy=temporal"], "next"),
+        (["--config=mine.yaml"], "next"),
+        (["--config=old.yaml"], "next"),
+        (["--config=damaged.yaml"], "default"),
+        (["--config=not_there.yaml"], "default"),
+    ],
+)
+def test_a_split_by_time_begins_with_other_settings(flags, expected, monkeypatch):
+    Path("mine.yaml").write_text("data: {split: {strategy: leave_last_out}}")
+    Path("old.yaml").write_text("data: {split: temporal}")
+    Path("damaged.yaml").write_text("a: 2001-99-99")
+    given = []
+    monkeypatch.setattr(fit, "main", lambda args, then_test: given.extend(args))
+    fit.fit(flags)
+    assert given[:3] == ["fit", "--config", str(packaged(expected))]
+    assert given[3:] == resolved(flags)
 
 
 COMMANDS = {

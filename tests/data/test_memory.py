@@ -85,7 +85,8 @@ def test_training_and_validation_share_their_messages(data):
         0.1 * 3 * (2 * 8 + 4 + 4), rel=0.01
     )  # validation's links, non-links, labels and which edges they are
     samplers = [loader.link_sampler for loader in (data.train_dataloader(), data.val_dataloader())]
-    pairs = [(s.colptr_dict, s.row_dict, s.perm, s._positives) for s in samplers]
+    avoided = [sampler._negatives._avoided for sampler in samplers]
+    pairs = [(s.colptr_dict, s.row_dict, s.perm, a.colptr, a.row) for s, a in zip(samplers, avoided, strict=True)]
     assert bytes_per_link(pairs[0]) == bytes_per_link(*pairs)
     # A user, a movie, and the place of a link among those sorted by movie; a tenth is for the pointers.
     assert bytes_per_link(pairs[0]) < 0.8 * (4 + 4 + 8) * 1.1

@@ -44,7 +44,7 @@ def make_loader(
     graph = HeteroData({USER: {"node_id": data[USER].node_id}, MOVIE: {"node_id": data[MOVIE].node_id}})
     graph[USER].degree = torch.bincount(data[RATES].edge_index[0], minlength=data[USER].num_nodes)
     for edge_type in (RATES, REV_RATES):
-        graph[edge_type].edge_index = data[edge_type].edge_index
+        graph[edge_type].update({key: data[edge_type][key] for key in ("edge_index", "time") if key in data[edge_type]})
     return LinkNeighborLoader(
         graph,
         num_neighbors,

@@ -4,15 +4,16 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
-from lightning_lp.graph.sequences import Sequences, sequences
 from lightning_lp.graph.messages import adjacency
+from lightning_lp.graph.sequences import Sequences, sequences
 from lightning_lp.model.encoders.spectral import scored, spectral_embeddings
 from lightning_lp.model.encoders.transitions import history_weights, transition_embeddings
 
 _POWERS = 0.5, 1.0
 """How fast a link counts less in a history, for transitions and for similarities."""
-_PENALTIES = 30.0, 100.0, 300.0
+_PENALTIES = 3.0, 10.0, 30.0, 100.0, 300.0
 _SHARES = 0.0, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0
 """What similarities may count beside transitions."""
 _SPECTRAL_L2 = 150.0
@@ -20,6 +21,8 @@ _SCALES = tuple(2.0**power for power in range(10))
 """What scores may be multiplied with, so that they are the logits of a softmax."""
 _MAX_JUDGED = 1024
 """Users whose last movie the weights are chosen by."""
+_MAX_MOVIES = 6144
+"""Of the transitions that are kept; the work grows with the third power."""
 _TRIED = {"channels": 256, "max_movies": 2048}
 """Of the transitions that the penalty is chosen by."""
 
@@ -64,7 +67,7 @@ class ClosedForm(nn.Module):
             features: [2, n] int64 (feature, movie) pairs, as ``feature_rows`` gives them.
         """
         before, users, last = _without_last(history)
-        l2 = _PENALTIES[1]
+        l2 = _PENALTIES[-2]
         if users.numel():
             users = users[torch.randperm(users.numel(), generator=torch.Generator().manual_seed(0))[:_MAX_JUDGED]]
             self._fit_spectral(before, features)
@@ -80,7 +83,10 @@ class ClosedForm(nn.Module):
     def users(self, history: Sequences) -> Tensor:
         """[num_users, channels] vectors of users."""
         transitions, similarities = (self._weighted(history, power) for power in _POWERS)
-        parts = [transitions @ self.transition_source * self.weight[0], similarities @ self.spectral_source * self.weight[1]]
+        parts = [
+            transitions @ self.transition_source * self.weight[0],
+            similarities @ self.spectral_source * self.weight[1],
+        ]
         return torch.cat(parts, dim=1)
 
     def movies(self) -> Tensor:
@@ -99,13 +105,13 @@ class ClosedForm(nn.Module):
             num_movies, channels = self.spectral_source.shape
             self.spectral_source.copy_(spectral_embeddings(links, features, num_movies, channels, _SPECTRAL_L2))
 
-    def _fit_transitions(self, history: Sequences, l2: float, channels: int | None = None, max_movies: int = 6144) -> None:
+    def _fit_transitions(
+        self, history: Sequences, l2: float, channels: int | None = None, max_movies: int = _MAX_MOVIES
+    ) -> None:
         num_movies, width = self.transition_source.shape
         if width:
             kept = min(width, channels or width)
-            found = transition_embeddings(
-                history, num_movies, kept, l2, _POWERS[0], self.length, max_movies
-            )
+            found = transition_embeddings(history, num_movies, kept, l2, _POWERS[0], self.length, max_movies)
             for buffer, vectors in zip((self.transition_source, self.transition_target), found, strict=True):
                 buffer.zero_()[:, :kept] = vectors
 
@@ -121,18 +127,21 @@ class ClosedForm(nn.Module):
             (similarities @ self.spectral_source)[users] @ scored(self.spectral_source).T,
         )
         seen = _seen(before, users, target, len(self.spectral_source))
-        best = max(
-            ((_ndcg((parts[0] + share * parts[1]).masked_fill(seen, -torch.inf), target), -share) for share in _SHARES)
-        )
-        reached, share = best[0], -best[1]
-        score = (parts[0] + share * parts[1]).masked_fill(seen, -torch.inf)
-        scale = min(_SCALES, key=lambda value: float(nn.functional.cross_entropy(score * value, target)))
-        return reached, scale * torch.tensor([1.0, share])
+
+        def scores(share: float) -> Tensor:
+            return (parts[0] + share * parts[1]).masked_fill(seen, -torch.inf)
+
+        reached = [_ndcg(scores(share), target) for share in _SHARES]
+        share = _SHARES[reached.index(max(reached))]
+        best = scores(share)
+        scale = min(_SCALES, key=lambda value: float(cross_entropy(best * value, target)))
+        return max(reached), scale * torch.tensor([1.0, share])
 
 
 def _ndcg(scores: Tensor, target: Tensor) -> float:
-    """Mean over rows of 1 / log2(1 + place of the target)."""
-    place = (scores > scores.gather(1, target[:, None])).sum(dim=1) + 1.0
+    """Mean over rows of 1 / log2(1 + place of the target); of equal scores half are before it."""
+    reached = scores.gather(1, target[:, None])
+    place = (scores > reached).sum(dim=1) + ((scores == reached).sum(dim=1) + 1) / 2
     return float((1 / (1 + place).log2()).mean())
 
 

@@ -6,7 +6,7 @@ from torch import Tensor
 from lightning_lp.graph.sequences import Sequences
 
 _DAY = 86_400
-_WINDOWS = tuple(days * _DAY for days in (7.0, 30.0, 90.0, 365.0, 730.0, 1825.0)) + (float("inf"),)
+_WINDOWS = tuple(days * _DAY for days in (7.0, 30.0, 90.0, 365.0, 730.0, 1825.0, float("inf")))
 _HELD_OUT = 0.1
 """Share of the links, the latest, that choose the window."""
 _PRIOR = 0.1

@@ -19,7 +19,8 @@ class Recent:
     """The latest links of each source, the latest first.
 
     Attributes:
-        edge: [num_sources, length] int64, the place of each link in what ``sequences`` was given; 0 where there is none.
+        edge: [num_sources, length] int64, the place of each link in what ``sequences`` was given; any where there is
+            none.
         mask: [num_sources, length] bool, where there is a link.
         gap: [num_sources, length] int64 buckets of the time since, until the latest link.
         rating: [num_sources, length] int64 buckets of ratings; 0: unknown.
@@ -62,9 +63,9 @@ def recent_links(history: Sequences, length: int, rating: Tensor | None = None, 
 class Readout(nn.Module):
     """Attention of a user to its latest movies, read several times.
 
-    In each layer and head the weight of a movie is a softmax over the history of a sum: what its place from the end, its
-    age and its rating count, and the product of its vector with a query. The query is what has been found so far, at
-    first the latest movie (STAMP: Liu et al., "Short-term attention/memory priority model", KDD 2018; self-attention
+    In each layer and head the weight of a movie is a softmax over the history of a sum: what its place from the end,
+    its age and its rating count, and the product of its vector with a query. The query is what has been found so far,
+    at first the latest movie (STAMP: Liu et al., "Short-term attention/memory priority model", KDD 2018; self-attention
     with learned positions: Kang and McAuley, "Self-attentive sequential recommendation", ICDM 2018).
 
     Args:

@@ -121,4 +121,5 @@ def _main_directions(weight: Tensor, gram: Tensor, rank: int, seed: int) -> Tens
         q = torch.linalg.qr(weight.T @ (gram @ (weight @ q))).Q
     projected = weight @ q
     vectors = torch.linalg.eigh(projected.T @ (gram @ projected)).eigenvectors
-    return q @ vectors[:, -rank:].flip(1)
+    directions: Tensor = q @ vectors[:, -rank:].flip(1)
+    return directions
