@@ -9,7 +9,13 @@ from torch.nn.functional import cross_entropy
 from lightning_lp.graph.messages import adjacency
 from lightning_lp.graph.sequences import Sequences, sequences
 from lightning_lp.model.encoders.spectral import scored, spectral_embeddings
-from lightning_lp.model.encoders.transitions import history_weights, transition_embeddings
+from lightning_lp.model.encoders.transitions import (
+    core_movies,
+    history_weights,
+    ridge_regression,
+    transition_embeddings,
+    transition_grams,
+)
 
 _POWERS = 0.5, 1.0
 """How fast a link counts less in a history, for transitions and for similarities."""
@@ -21,9 +27,9 @@ _SCALES = tuple(2.0**power for power in range(10))
 """What scores may be multiplied with, so that they are the logits of a softmax."""
 _MAX_JUDGED = 1024
 """Users whose last movie the weights are chosen by."""
-_MAX_MOVIES = 6144
+_MAX_MOVIES = 4096
 """Of the transitions that are kept; the work grows with the third power."""
-_TRIED = {"channels": 256, "max_movies": 2048}
+_MAX_TRIED = 2048
 """Of the transitions that the penalty is chosen by."""
 
 
@@ -66,17 +72,7 @@ class ClosedForm(nn.Module):
             history: the training links of each user in order.
             features: [2, n] int64 (feature, movie) pairs, as ``feature_rows`` gives them.
         """
-        before, users, last = _without_last(history)
-        l2 = _PENALTIES[-2]
-        if users.numel():
-            users = users[torch.randperm(users.numel(), generator=torch.Generator().manual_seed(0))[:_MAX_JUDGED]]
-            self._fit_spectral(before, features)
-            tried = []
-            for penalty in _PENALTIES:
-                self._fit_transitions(before, penalty, **_TRIED)
-                tried.append((*self._choose_share(before, users, last[users]), penalty))
-            _, weight, l2 = max(tried, key=lambda fit: fit[0])
-            self.weight.copy_(weight)
+        l2 = self._choose(*_without_last(history), features)
         self._fit_spectral(history, features)
         self._fit_transitions(history, l2)
 
@@ -105,37 +101,55 @@ class ClosedForm(nn.Module):
             num_movies, channels = self.spectral_source.shape
             self.spectral_source.copy_(spectral_embeddings(links, features, num_movies, channels, _SPECTRAL_L2))
 
-    def _fit_transitions(
-        self, history: Sequences, l2: float, channels: int | None = None, max_movies: int = _MAX_MOVIES
-    ) -> None:
-        num_movies, width = self.transition_source.shape
-        if width:
-            kept = min(width, channels or width)
-            found = transition_embeddings(history, num_movies, kept, l2, _POWERS[0], self.length, max_movies)
+    def _fit_transitions(self, history: Sequences, l2: float) -> None:
+        num_movies, channels = self.transition_source.shape
+        if channels:
+            found = transition_embeddings(history, num_movies, channels, l2, _POWERS[0], self.length, _MAX_MOVIES)
             for buffer, vectors in zip((self.transition_source, self.transition_target), found, strict=True):
-                buffer.zero_()[:, :kept] = vectors
+                buffer.copy_(vectors)
 
-    def _choose_share(self, before: Sequences, users: Tensor, target: Tensor) -> tuple[float, Tensor]:
-        """The weights that rank best what came next, and the NDCG that they reach.
+    def _choose(self, before: Sequences, users: Tensor, last: Tensor, features: Tensor) -> float:
+        """Sets the weights that rank best what came last, and returns the penalty of transitions that does.
 
         The ratio of the two parts is the one of ``_SHARES`` that ranks best; what both count, so that a softmax of the
-        scores tells best what came next.
+        scores tells best what came last.
+
+        Args:
+            before: what is known.
+            users: [num] int64, those that are judged, or more.
+            last: [num_users] int64, the movie that came last of each.
+            features: as :meth:`prepare`.
         """
-        transitions, similarities = (self._weighted(before, power) for power in _POWERS)
-        parts = (
-            (transitions @ self.transition_source)[users] @ self.transition_target.T,
-            (similarities @ self.spectral_source)[users] @ scored(self.spectral_source).T,
-        )
-        seen = _seen(before, users, target, len(self.spectral_source))
+        users = users[torch.randperm(users.numel(), generator=torch.Generator().manual_seed(0))[:_MAX_JUDGED]]
+        if not users.numel():
+            return _PENALTIES[-2]
+        self._fit_spectral(before, features)
+        num_movies, target = len(self.spectral_source), last[users]
+        by_transitions, by_similarities = (self._rows(before, users, power) for power in _POWERS)
+        similar = by_similarities @ self.spectral_source @ scored(self.spectral_source).T
+        hidden = torch.where(by_transitions > 0, -torch.inf, 0.0)  # what was seen, of late
+        hidden[torch.arange(users.numel()), target] = 0.0
+        core = core_movies(before, num_movies, _MAX_TRIED if self.widths.transitions else 0)
+        gram, follows = transition_grams(before, core, num_movies, _POWERS[0], self.length)
+        best = -1.0, 0.0, 0.0, hidden
+        for l2 in _PENALTIES:
+            follow = hidden.clone()
+            follow[:, core] += by_transitions[:, core] @ ridge_regression(gram, follows, l2)
+            for share in _SHARES:
+                scores = follow + share * similar
+                best = max(best, (_ndcg(scores, target), -share, l2, scores), key=lambda tried: tried[0])
+        _, share, l2, scores = best
+        scale = min(_SCALES, key=lambda value: float(cross_entropy(scores * value, target)))
+        self.weight.copy_(scale * torch.tensor([1.0, -share]))
+        return l2
 
-        def scores(share: float) -> Tensor:
-            return (parts[0] + share * parts[1]).masked_fill(seen, -torch.inf)
-
-        reached = [_ndcg(scores(share), target) for share in _SHARES]
-        share = _SHARES[reached.index(max(reached))]
-        best = scores(share)
-        scale = min(_SCALES, key=lambda value: float(cross_entropy(best * value, target)))
-        return max(reached), scale * torch.tensor([1.0, share])
+    def _rows(self, history: Sequences, users: Tensor, power: float) -> Tensor:
+        """[num, num_movies] the weighted histories of some users."""
+        row = torch.full((history.num_sources,), -1)
+        row[users] = torch.arange(users.numel())
+        row, weight = row[history.source], history_weights(history.place, power, self.length)
+        rows = torch.zeros(users.numel(), len(self.spectral_source))
+        return rows.index_put_((row[row >= 0], history.node[row >= 0]), weight[row >= 0], accumulate=True)
 
 
 def _ndcg(scores: Tensor, target: Tensor) -> float:
@@ -143,17 +157,6 @@ def _ndcg(scores: Tensor, target: Tensor) -> float:
     reached = scores.gather(1, target[:, None])
     place = (scores > reached).sum(dim=1) + ((scores == reached).sum(dim=1) + 1) / 2
     return float((1 / (1 + place).log2()).mean())
-
-
-def _seen(history: Sequences, users: Tensor, but: Tensor, num_movies: int) -> Tensor:
-    """[num, num_movies] bool, what each user has in its history, but one movie."""
-    row = torch.full((history.num_sources,), -1)
-    row[users] = torch.arange(users.numel())
-    row = row[history.source]
-    seen = torch.zeros(users.numel(), num_movies, dtype=torch.bool)
-    seen[row[row >= 0], history.node[row >= 0]] = True
-    seen[torch.arange(users.numel()), but] = False
-    return seen
 
 
 def _without_last(history: Sequences) -> tuple[Sequences, Tensor, Tensor]:

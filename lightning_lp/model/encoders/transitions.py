@@ -59,20 +59,30 @@ def transition_embeddings(
     Returns:
         [num_movies, channels] float32 each. Channels beyond the rank of B are 0.
     """
-    count = torch.bincount(history.node, minlength=num_movies)
-    core = count.argsort(descending=True, stable=True)[:max_movies]
-    core = core[count[core] >= _FEWEST].sort().values
+    core = core_movies(history, num_movies, max_movies)
     source, target = (history.node.new_zeros(num_movies, channels, dtype=torch.float32) for _ in range(2))
     if core.numel() == 0:
         return source, target
     gram, follows = transition_grams(history, core, num_movies, power, length)
-    ridge = gram.clone()
-    ridge.diagonal().add_(l2)
-    weight = torch.cholesky_solve(follows, torch.linalg.cholesky(ridge))
+    weight = ridge_regression(gram, follows, l2)
     basis = _main_directions(weight, gram, min(channels, core.numel()), seed)
     rest = channels - basis.size(1)
     source[core], target[core] = F.pad(weight @ basis, (0, rest)), F.pad(basis, (0, rest))
     return source, target
+
+
+def core_movies(history: Sequences, num_movies: int, max_movies: int) -> Tensor:
+    """[num_core] int64, ascending: the movies with the most links, of those of which something can be learned."""
+    count = torch.bincount(history.node, minlength=num_movies)
+    core = count.argsort(descending=True, stable=True)[:max_movies]
+    return core[count[core] >= _FEWEST].sort().values
+
+
+def ridge_regression(gram: Tensor, follows: Tensor, l2: float) -> Tensor:
+    """(S'S + l2 I)^-1 S'Y from S'S and S'Y."""
+    ridge = gram.clone()
+    ridge.diagonal().add_(l2)
+    return torch.cholesky_solve(follows, torch.linalg.cholesky(ridge))
 
 
 def transition_grams(
