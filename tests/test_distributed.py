@@ -143,6 +143,23 @@ def test_fit_and_test_in_two_processes(root):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("history", ["frozen", "rolling"])
+def test_two_processes_judge_a_split_by_time_as_one(root, history):
+    split = ["--data.split.strategy=temporal", f"--data.split.history={history}", f"--data.root={root}"]
+    main(["fit", *split, "--model.encoder=sequence", "--trainer.max_epochs=1", *QUIET, *SMALL])
+    alone = run_folders()[0]
+    main(["test", *split, f"--ckpt_path={best_checkpoint(alone)}", *QUIET])
+    checkpoint = f"--ckpt_path={best_checkpoint(alone)}"
+    for command in ("validate", "test"):
+        in_processes(2, "-m", "lightning_lp", command, *split, checkpoint, "--data.eval_batch_size=50")
+    one = results(alone)["validation"], results(run_folders()[1])["test"]
+    two = results(run_folders()[2])["validation"], results(run_folders()[3])["test"]
+    for expected, found in zip(one, two, strict=True):
+        assert expected["label_mrr"] is not None
+        assert found == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.slow
 def test_two_processes_that_were_stopped_go_on_exactly(root, tmp_path):
     """Killed in the middle of an epoch, stopped by a signal to all of them, and by one to the second alone."""
     flags = [

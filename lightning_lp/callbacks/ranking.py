@@ -42,10 +42,10 @@ class RankingMetrics(Callback):
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Refuses a fit that watches what it never ranks."""
         watched = {getattr(callback, "monitor", None) for callback in trainer.callbacks}  # type: ignore[attr-defined]
-        of_labels, data = {f"val/{name}" for name in LABEL_METRICS}, data_of(trainer)
-        if stage == "fit" and data is not None and not data.is_temporal and watched & of_labels:
+        data, of_labels = data_of(trainer), sorted(f"val/{name}" for name in LABEL_METRICS if f"val/{name}" in watched)
+        if stage == "fit" and data is not None and not data.is_temporal and of_labels:
             raise UserError(
-                f"--data.split.strategy {data.split_settings.strategy} has no {min(watched & of_labels)} to watch: "
+                f"--data.split.strategy {data.split_settings.strategy} has no {of_labels[0]} to watch: "
                 "watch val/auroc, or give a split by time (leave_last_out or temporal)"
             )
         ranked = sorted(n for n in watched if n and (n in of_labels or (n.startswith("val/") and "@" in n)))

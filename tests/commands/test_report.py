@@ -1,3 +1,4 @@
+import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -7,7 +8,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from lightning_lp.data.sources.synthetic import write_movielens
-from tests.journeys import fit, run_folders, run_script
+from tests.journeys import fit, results, run_folders, run_script
 
 HOSTILE = '<script>alert(1)</script> "& | [bold]x[/] (1999)'
 
@@ -60,6 +61,24 @@ def test_the_page_stands_alone_and_shows_everything(run_folder):
         assert wanted in page.text
     assert len(re.findall(r"User \d+: \d+ movies rated", page.text)) == 3
     assert HOSTILE in page.text  # as text: there is no script tag
+
+
+@pytest.mark.slow
+def test_a_split_by_time_is_broken_down_by_age_and_gap(tmp_path, monkeypatch):
+    write_movielens(tmp_path / "movies", num_users=40, num_movies=60, num_ratings=900, seed=0)
+    monkeypatch.chdir(tmp_path)
+    split = ["--data.split.strategy=leave_last_out", "--data.split.history=rolling"]
+    fit(tmp_path / "movies", "--model.encoder=sequence", *split)
+    assert run_script("compare.py", "--run", "lightning_logs/version_0", "--quick") == 0
+    assert run_script("report.py") == 0
+    page = Page(Path("lightning_logs/version_0/report.html").read_text())
+    shown = [attrs["alt"] for tag, attrs in page.tags if tag == "img"]
+    assert shown[-2:] == ["Recall by age of the history", "Recall by gap"]
+    for wanted in ("label_mrr", "user_auroc", "this run"):
+        assert wanted in page.text
+    compared = json.loads(Path("lightning_logs/version_0/comparison.json").read_text())["models"]["this run"]
+    found = results(Path("lightning_logs/version_0"))["validation"]
+    assert compared["metrics"] == pytest.approx({name: found[name] for name in compared["metrics"]}, abs=1e-6)
 
 
 @pytest.mark.slow
