@@ -166,6 +166,18 @@ def test_a_user_without_history_gets_what_is_popular_now():
     torch.testing.assert_close(scores.argsort(), encoder.popularity.argsort(stable=True))
 
 
+def test_popular_is_what_the_messages_at_hand_say():
+    graph = timed_graph()
+    encoder, nobody = made(graph), torch.empty(2, 0, dtype=torch.int64)
+    later = make_graph(torch.tensor([[0, 1, 2, 3], [7, 7, 7, 9]]), NUM_USERS, NUM_MOVIES)
+    for store in (later[RATES], later[REV_RATES]):
+        store.time = torch.arange(4)
+    before = encoder.state_dict()["popularity"].clone()
+    scores = encoder.embed_new(later, nobody, 1) @ encoder.embed_all(later)[1].T
+    assert scores[0].argsort(descending=True)[:2].tolist() == [7, 9]
+    assert torch.equal(encoder.popularity, before)
+
+
 def test_the_next_of_a_circle_is_found():
     """Each user goes round a circle of movies; what comes next is the movie after the last, and all is closed form."""
     num_users, steps = 30, 8

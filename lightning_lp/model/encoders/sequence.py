@@ -1,7 +1,8 @@
 """The model for splits by time: a user is what it did last, and in which order."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 
 import torch
@@ -157,7 +158,25 @@ class SequenceEncoder(Encoder):
         new[REV_RATES].time = torch.arange(edge_index.size(1))
         for name, value in edge_attrs.items():
             new[REV_RATES][name] = value
-        return self.embed_all(new)[0]
+        with self._popular_in(graph):
+            return super().embed_all(new)[0]
+
+    def embed_all(self, graph: HeteroData) -> tuple[Tensor, Tensor]:
+        """Embeds every user and every movie; what is popular now is so by the messages of this graph."""
+        with self._popular_in(graph):
+            return super().embed_all(graph)
+
+    @contextmanager
+    def _popular_in(self, graph: HeteroData) -> Iterator[None]:
+        trained, links = self.popularity.clone(), graph[REV_RATES]
+        movie, user = links.edge_index
+        if movie.numel():
+            history = sequences(torch.stack([user, movie]), links.time, int(user.max()) + 1)
+            self.popularity.copy_(popularity_now(history, len(self.popularity)))
+        try:
+            yield
+        finally:
+            self.popularity.copy_(trained)
 
     def calibration(self) -> list[nn.Parameter]:
         """The constant."""
