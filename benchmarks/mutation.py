@@ -48,6 +48,7 @@ TARGETS = {
     "lightning_lp/graph/loader.py": ["tests/graph/test_loader.py"],
     "lightning_lp/graph/messages.py": ["tests/model/test_embed.py", "tests/model/test_history.py"],
     "lightning_lp/model/scores.py": ["tests/model/test_scores.py", "tests/model/test_losses.py"],
+    "lightning_lp/model/rolling.py": ["tests/model/test_rolling.py"],
     "lightning_lp/evaluation/ranking.py": [
         "tests/evaluation/test_ranking.py",
         "tests/evaluation/test_ranking_callback.py",
@@ -57,6 +58,7 @@ TARGETS = {
     "lightning_lp/evaluation/label_metrics.py": ["tests/evaluation/test_label_metrics.py"],
     "lightning_lp/recommend/topk.py": ["tests/test_recommend.py", "tests/test_export.py"],
     "lightning_lp/recommend/recommender.py": ["tests/test_recommend.py"],
+    "lightning_lp/recommend/histories.py": ["tests/test_recommend_now.py"],
 }
 HEAVY = "torch torch_geometric.loader pytorch_lightning torchmetrics pandas pyarrow.csv sklearn.metrics"
 LIMIT = 60  # seconds for the tests of one mutant: one that loops for ever is noticed, too
