@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from lightning_lp.model.module import LinkPredictionModule
     from lightning_lp.recommend.recommender import Recommender
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 __all__ = [
     "Columns",
     "Encoder",
