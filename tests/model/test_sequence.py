@@ -166,6 +166,14 @@ def test_a_user_without_history_gets_what_is_popular_now():
     torch.testing.assert_close(scores.argsort(), encoder.popularity.argsort(stable=True))
 
 
+def test_users_are_read_in_parts(monkeypatch):
+    graph = timed_graph()
+    encoder = made(graph)
+    expected = encoder.embed_all(graph)[0]
+    monkeypatch.setattr("lightning_lp.model.encoders.sequence._MAX_USERS", 3)
+    torch.testing.assert_close(encoder.embed_all(graph)[0], expected)
+
+
 def test_popular_is_what_the_messages_at_hand_say():
     graph = timed_graph()
     encoder, nobody = made(graph), torch.empty(2, 0, dtype=torch.int64)

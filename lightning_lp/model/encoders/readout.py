@@ -31,6 +31,11 @@ class Recent:
     gap: Tensor
     rating: Tensor
 
+    def split(self, size: int) -> "list[Recent]":
+        """The same for ``size`` sources at a time."""
+        parts = (value.split(size) for value in (self.edge, self.mask, self.gap, self.rating))
+        return [Recent(*part) for part in zip(*parts, strict=True)]
+
 
 def recent_links(history: Sequences, length: int, rating: Tensor | None = None, deviation: float = 1.0) -> Recent:
     """Takes the latest links of each source.

@@ -1,13 +1,14 @@
 """The model for splits by time: a user is what it did last, and in which order."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.weak import WeakTensorKeyDictionary
 from torch_geometric.data import HeteroData
 from torch_geometric.typing import EdgeType, NodeType
 
@@ -20,6 +21,10 @@ from lightning_lp.model.encoders.readout import Readout, recent_links
 from lightning_lp.model.encoders.spectral import feature_rows
 from lightning_lp.model.scores import log_normalizer
 
+_MAX_USERS = 8192
+"""Whose histories are held in memory at once, movie by movie."""
+_POPULARITY: MutableMapping[Tensor, tuple[tuple[int, ...], Tensor]] = WeakTensorKeyDictionary()
+"""Of the messages with these times."""
 _LAST_CHANNELS = 3
 """Of the vectors: a movie's bias, its popularity, and the user's part of the score."""
 
@@ -168,11 +173,9 @@ class SequenceEncoder(Encoder):
 
     @contextmanager
     def _popular_in(self, graph: HeteroData) -> Iterator[None]:
-        trained, links = self.popularity.clone(), graph[REV_RATES]
-        movie, user = links.edge_index
-        if movie.numel():
-            history = sequences(torch.stack([user, movie]), links.time, int(user.max()) + 1)
-            self.popularity.copy_(popularity_now(history, len(self.popularity)))
+        trained = self.popularity.clone()
+        if graph[REV_RATES].edge_index.numel():
+            self.popularity.copy_(_popularity_of(graph, len(trained)))
         try:
             yield
         finally:
@@ -211,8 +214,18 @@ class SequenceEncoder(Encoder):
         movie = batch[MOVIE].node_id[self.messages(batch, REV_RATES)[0]]
         if not movie.numel():
             return table.new_zeros(history.num_sources, table.size(1))
-        read: Tensor = self.readout(F.embedding(movie[recent.edge], table), recent)
-        return read
+        parts = recent.split(_MAX_USERS)
+        return torch.cat([self.readout(F.embedding(movie[part.edge], table), part) for part in parts])
+
+
+def _popularity_of(graph: HeteroData, num_movies: int) -> Tensor:
+    """By the messages of a graph, and once for the same: rolling history asks for it again and again."""
+    edges, time = graph[REV_RATES].edge_index, graph[REV_RATES].time
+    what, known = (edges.data_ptr(), edges._version, time._version), _POPULARITY.get(time)
+    if known is None or known[0] != what:
+        history = sequences(edges.flip(0), time, int(edges[1].max()) + 1)
+        known = _POPULARITY[time] = what, popularity_now(history, num_movies)
+    return known[1]
 
 
 def _with_prior(z_user: Tensor, prior: Tensor, z_movie: Tensor) -> dict[NodeType, Tensor]:
