@@ -12,6 +12,7 @@ from lightning_lp.commands.cli import main
 from lightning_lp.data.sources.synthetic import write_movielens
 from lightning_lp.errors import UserError
 from lightning_lp.evaluation.direction import LOGGED
+from lightning_lp.evaluation.label_metrics import LABEL_METRICS
 from lightning_lp.recommend.recommender import Recommender
 from tests.journeys import best_checkpoint, fit, results, run_folders
 from tests.killing import events
@@ -72,10 +73,12 @@ def test_the_best_epoch_is_that_of_the_best_value(metric, root):
 
 
 @pytest.mark.slow
-def test_the_names_that_can_be_monitored_are_those_that_are_logged(root):
-    fit(root, "--trainer.max_epochs=1", '--model.losses={"bce": 1, "softmax": 1, "bpr": 1}')
+@pytest.mark.parametrize(("strategy", "others"), [("random", LABEL_METRICS), ("temporal", ())])
+def test_the_names_that_can_be_monitored_are_those_that_are_logged(strategy, others, root):
+    losses = '--model.losses={"bce": 1, "softmax": 1, "bpr": 1}'
+    fit(root, "--trainer.max_epochs=1", f"--data.split.strategy={strategy}", losses)
     logged = {name for name in events(run_folders()[0]) if name.startswith(("train/", "val/"))}
-    assert set(LOGGED) == logged - {"train/lr"}
+    assert set(LOGGED) - {f"val/{name}" for name in others} == logged - {"train/lr"}
 
 
 @pytest.mark.parametrize("sanity", [0, 2])
