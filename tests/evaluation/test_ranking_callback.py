@@ -44,6 +44,7 @@ def test_a_fit_logs_and_monitors_ranking(root):
     assert results(run_folders()[0])["test"]["recall@20"] == pytest.approx(tested["test/recall@20"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("encoder", "strategy", "history"),
     [("sequence", "leave_last_out", "frozen"), ("sequence", "temporal", "rolling"), ("history", "temporal", "rolling")],

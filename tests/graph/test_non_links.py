@@ -63,6 +63,7 @@ class World:
         return {m for m, begin in self.begin.items() if begin <= time and (user, m) not in self.time}
 
 
+@pytest.mark.slow
 @given(timed_graphs(), BY_TIME, st.sampled_from([1, 2, 6]), st.integers(0, 9))
 def test_each_stands_beside_a_link_and_exists_by_then(data, strategy, ratio, seed):
     split = try_split(data, strategy, neg_sampling_ratio=ratio, seed=seed)
@@ -183,6 +184,7 @@ def test_what_came_too_late_for_one_link_is_left_for_the_next(seed):
     assert of[1] == {1, 2}
 
 
+@pytest.mark.slow
 def test_many_links_are_drawn_beside_at_once():
     links = random_links(500, 400, 20_000, seed=0)
     time = np.random.default_rng(0).integers(0, 10**6, 20_000)

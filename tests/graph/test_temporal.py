@@ -88,6 +88,7 @@ def with_labels(case: Case) -> Case:
     return case
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["uniform", "last"])
 @pytest.mark.parametrize("make", [citations, papers])
 def test_batches_are_the_same_for_any_number_of_workers(make, strategy):
