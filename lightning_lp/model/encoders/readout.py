@@ -33,7 +33,7 @@ class Recent:
 
     def split(self, size: int) -> "list[Recent]":
         """The same for ``size`` sources at a time."""
-        parts = (value.split(size) for value in (self.edge, self.mask, self.gap, self.rating))
+        parts = (value.split(size) for value in (self.edge, self.mask, self.gap, self.rating))  # type: ignore[no-untyped-call]
         return [Recent(*part) for part in zip(*parts, strict=True)]
 
 
