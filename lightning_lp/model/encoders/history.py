@@ -12,12 +12,13 @@ from torch_geometric.typing import NodeType
 
 from lightning_lp.data.schema import MOVIE, RATES, REV_RATES, USER
 from lightning_lp.graph.messages import adjacency, endpoints
-from lightning_lp.model.encoders.base import NOTHING, Encoder, Sizes, check_option
+from lightning_lp.model.encoders.base import NOTHING, Sizes, check_option
+from lightning_lp.model.encoders.movie_table import MovieTableEncoder, with_prior
 from lightning_lp.model.encoders.spectral import feature_rows, scored, spectral_embeddings
 from lightning_lp.model.scores import log_normalizer
 
 
-class HistoryEncoder(Encoder):
+class HistoryEncoder(MovieTableEncoder):
     """GraphSAGE from movies to users, over one table of movies that serves histories and candidates alike.
 
     A movie's vector is its embedding plus linear maps of its genres and of the terms of its title. A user has no
@@ -47,8 +48,6 @@ class HistoryEncoder(Encoder):
     num_bias_channels = 2
     """The last channels of a movie's vector: its bias, and 1 for the user's."""
 
-    x: Tensor
-    terms: Tensor
     spectral_source: Tensor
 
     def __init__(
@@ -74,29 +73,20 @@ class HistoryEncoder(Encoder):
     def build(self, sizes: Sizes) -> None:
         """Makes the table of movies and the convolution."""
         num_movies, hidden_channels = sizes.num_movies, self.hidden_channels
-        self.num_terms = sizes.num_terms
-        self.movie_emb = nn.Embedding(num_movies, hidden_channels)
-        self.movie_lin = nn.Linear(sizes.num_features, hidden_channels, bias=False) if sizes.num_features else None
-        self.term_emb = nn.EmbeddingBag(sizes.num_terms + 1, hidden_channels, mode="sum", padding_idx=0)
+        self.build_table(sizes, hidden_channels)
         channels = (hidden_channels, hidden_channels)
         self.conv = SAGEConv(channels, hidden_channels)
         self.user_lin = nn.Linear(hidden_channels, hidden_channels, bias=False)
-        self.movie_bias = nn.Parameter(torch.zeros(num_movies))
         self.activity, self.constant = nn.Parameter(torch.ones(())), nn.Parameter(torch.zeros(()))
-        self.register_buffer("x", torch.zeros(num_movies, sizes.num_features))
-        self.register_buffer("terms", torch.zeros(num_movies, sizes.max_terms, dtype=torch.int64))
         self.register_buffer("spectral_source", torch.zeros(num_movies, self.spectral_channels))
-        nn.init.normal_(self.movie_emb.weight, std=hidden_channels**-0.5)
-        for module in (self.movie_lin, self.term_emb, self.user_lin):
-            if module is not None:
-                nn.init.zeros_(module.weight)
+        self.init_table()
+        nn.init.zeros_(self.user_lin.weight)
 
     def prepare(self, graph: HeteroData, neg_sampling_ratio: float) -> None:
         """Takes over features and linear similarities, and starts the embeddings from the spectrum of the latter."""
         links, movies = graph[RATES].edge_index, graph[MOVIE]
         num_movies, channels = self.movie_emb.weight.shape
-        self.x.copy_(movies.x)
-        self.terms.copy_(movies.terms)
+        self.take_features(movies)
         width = max(channels, self.spectral_source.size(1))
         features = feature_rows(movies.x, movies.terms, self.num_terms)
         source = spectral_embeddings(links, features, num_movies, width, self.spectral_l2)
@@ -118,7 +108,7 @@ class HistoryEncoder(Encoder):
         z_user = torch.cat(parts, dim=1)
         sender, user = endpoints(messages)
         prior = prior - log_normalizer(z_user, table, user, movie[sender])
-        return _with_prior(z_user, prior, table.index_select(0, movie))
+        return with_prior(z_user, prior, table.index_select(0, movie))
 
     def embed_for_training(self, batch: HeteroData) -> dict[NodeType, Tensor]:
         """What is learned, [num_nodes, hidden_channels + 2]: without the linear part, and not normalised.
@@ -128,15 +118,11 @@ class HistoryEncoder(Encoder):
         movie, table = batch[MOVIE].node_id, self.catalogue()
         h_user, prior = self._users(table[:, : self.hidden_channels], movie, self._matrix(batch))
         z_user = torch.cat([h_user, h_user.new_ones(len(h_user), 1)], dim=1)
-        return _with_prior(z_user, prior, table.index_select(0, movie))
+        return with_prior(z_user, prior, table.index_select(0, movie))
 
     def calibration(self) -> list[nn.Parameter]:
         """How much a user's number of ratings counts, and the constant."""
         return [self.activity, self.constant]
-
-    def catalogue(self) -> Tensor:
-        """[num_movies, hidden_channels + 1] vectors of all movies, without linear part and the user's channel."""
-        return torch.cat([self._table(), self.movie_bias[:, None]], dim=1)
 
     def embed_new(
         self, graph: HeteroData, edge_index: Tensor, num_users: int, edge_attrs: Mapping[str, Tensor] = NOTHING
@@ -148,16 +134,9 @@ class HistoryEncoder(Encoder):
         new[REV_RATES].edge_index = edge_index
         return self.embed_all(new)[0]
 
-    def _table(self) -> Tensor:
-        """[num_movies, hidden_channels] what is learned of each movie."""
-        table: Tensor = self.movie_emb.weight + self.term_emb(self.terms)
-        if self.movie_lin is not None:
-            table = table + self.movie_lin(self.x)
-        return table
-
     def _catalogue(self) -> Tensor:
         """[num_movies, hidden_channels + spectral_channels + 1] vectors of all movies, without the user's channel."""
-        return torch.cat([self._table(), scored(self.spectral_source), self.movie_bias[:, None]], dim=1)
+        return torch.cat([self.table(), scored(self.spectral_source), self.movie_bias[:, None]], dim=1)
 
     def _matrix(self, batch: HeteroData) -> Tensor:
         messages = self.messages(batch, REV_RATES)
@@ -182,8 +161,3 @@ def _sum(messages: Tensor, h: Tensor) -> Tensor:
     with torch.autocast(h.device.type, enabled=False):
         summed: Tensor = torch.sparse.mm(messages.to(wide), h.to(wide))
     return summed.to(h.dtype)
-
-
-def _with_prior(z_user: Tensor, prior: Tensor, z_movie: Tensor) -> dict[NodeType, Tensor]:
-    """The vectors with one more channel, whose product is the user's part of the score."""
-    return {USER: torch.cat([z_user, prior[:, None]], dim=1), MOVIE: F.pad(z_movie, (0, 1), value=1.0)}

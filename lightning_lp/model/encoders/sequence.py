@@ -14,8 +14,9 @@ from torch_geometric.typing import EdgeType, NodeType
 
 from lightning_lp.data.schema import MOVIE, RATES, REV_RATES, USER
 from lightning_lp.graph.sequences import Sequences, sequences
-from lightning_lp.model.encoders.base import NOTHING, Encoder, Sizes, check_option
+from lightning_lp.model.encoders.base import NOTHING, Sizes, check_option
 from lightning_lp.model.encoders.closed_form import ClosedForm, Widths
+from lightning_lp.model.encoders.movie_table import MovieTableEncoder, with_prior
 from lightning_lp.model.encoders.popularity import popularity_now
 from lightning_lp.model.encoders.readout import Readout, recent_links
 from lightning_lp.model.encoders.spectral import feature_rows
@@ -29,7 +30,7 @@ _LAST_CHANNELS = 3
 """Of the vectors: a movie's bias, its popularity, and the user's part of the score."""
 
 
-class SequenceEncoder(Encoder):
+class SequenceEncoder(MovieTableEncoder):
     """Attention of a user's next movie to its latest ones, beside transitions in closed form.
 
     A movie's vector is its embedding plus linear maps of its genres and of the terms of its title, and serves histories
@@ -63,8 +64,6 @@ class SequenceEncoder(Encoder):
     temporal_strategy = "last"
     num_bias_channels = _LAST_CHANNELS
 
-    x: Tensor
-    terms: Tensor
     popularity: Tensor
     deviation: Tensor
 
@@ -100,29 +99,19 @@ class SequenceEncoder(Encoder):
     def build(self, sizes: Sizes) -> None:
         """Makes the table of movies, what reads histories, and room for the closed form."""
         num_movies, hidden_channels = sizes.num_movies, self.hidden_channels
-        self.num_terms = sizes.num_terms
-        self.movie_emb = nn.Embedding(num_movies, hidden_channels)
-        self.movie_lin = nn.Linear(sizes.num_features, hidden_channels, bias=False) if sizes.num_features else None
-        self.term_emb = nn.EmbeddingBag(sizes.num_terms + 1, hidden_channels, mode="sum", padding_idx=0)
-        self.movie_bias = nn.Parameter(torch.zeros(num_movies))
+        self.build_table(sizes, hidden_channels)
         self.readout = Readout(hidden_channels, self.num_heads, self.num_layers, self.length)
         self.closed_form = ClosedForm(num_movies, Widths(self.transition_channels, self.spectral_channels), self.length)
         self.constant = nn.Parameter(torch.zeros(()))
         self.register_buffer("popularity", torch.zeros(num_movies))
         self.register_buffer("deviation", torch.ones(()))
-        self.register_buffer("x", torch.zeros(num_movies, sizes.num_features))
-        self.register_buffer("terms", torch.zeros(num_movies, sizes.max_terms, dtype=torch.int64))
-        nn.init.normal_(self.movie_emb.weight, std=hidden_channels**-0.5)
-        for module in (self.movie_lin, self.term_emb):
-            if module is not None:
-                nn.init.zeros_(module.weight)
+        self.init_table()
 
     def prepare(self, graph: HeteroData, neg_sampling_ratio: float) -> None:
         """Takes over features, and fits what is in closed form."""
         movies, links = graph[MOVIE], graph[RATES]
         num_movies, channels = self.movie_emb.weight.shape
-        self.x.copy_(movies.x)
-        self.terms.copy_(movies.terms)
+        self.take_features(movies)
         history = sequences(links.edge_index, links.time, graph[USER].num_nodes)
         self.closed_form.prepare(history, feature_rows(movies.x, movies.terms, self.num_terms))
         self.popularity.copy_(popularity_now(history, num_movies))
@@ -143,14 +132,14 @@ class SequenceEncoder(Encoder):
         parts += [is_known / self.temperature, 1 - is_known]
         z_user = torch.cat(parts, dim=1)
         prior = self.constant - log_normalizer(z_user, table, history.source, known_movies.node)
-        return _with_prior(z_user, prior.expand(len(z_user)), table.index_select(0, movie))
+        return with_prior(z_user, prior.expand(len(z_user)), table.index_select(0, movie))
 
     def embed_for_training(self, batch: HeteroData) -> dict[NodeType, Tensor]:
         """What is learned, [num_nodes, hidden_channels + 2]: without the closed form, and not normalised."""
         z_user, table = self._users(batch, self._history(batch)), self.catalogue()
         z_user = torch.cat([z_user, z_user.new_ones(len(z_user), 1)], dim=1)
         prior = self.constant.expand(len(z_user))
-        return _with_prior(z_user, prior, table.index_select(0, batch[MOVIE].node_id))
+        return with_prior(z_user, prior, table.index_select(0, batch[MOVIE].node_id))
 
     def embed_new(
         self, graph: HeteroData, edge_index: Tensor, num_users: int, edge_attrs: Mapping[str, Tensor] = NOTHING
@@ -185,20 +174,9 @@ class SequenceEncoder(Encoder):
         """The constant."""
         return [self.constant]
 
-    def catalogue(self) -> Tensor:
-        """[num_movies, hidden_channels + 1] vectors of all movies, of what is learned."""
-        return torch.cat([self._table(), self.movie_bias[:, None]], dim=1)
-
-    def _table(self) -> Tensor:
-        """[num_movies, hidden_channels] what is learned of each movie."""
-        table: Tensor = self.movie_emb.weight + self.term_emb(self.terms)
-        if self.movie_lin is not None:
-            table = table + self.movie_lin(self.x)
-        return table
-
     def _catalogue(self) -> Tensor:
         """[num_movies, channels] vectors of all movies, without the user's channel."""
-        parts = [self._table(), self.closed_form.movies(), self.movie_bias[:, None], self.popularity[:, None]]
+        parts = [self.table(), self.closed_form.movies(), self.movie_bias[:, None], self.popularity[:, None]]
         return torch.cat(parts, dim=1)
 
     def _history(self, batch: HeteroData) -> Sequences:
@@ -210,7 +188,7 @@ class SequenceEncoder(Encoder):
         """[num_users, hidden_channels] what is learned of users by their latest movies."""
         rating = batch[REV_RATES].rating if "rating" in batch[REV_RATES] else None
         recent = recent_links(history, self.length, rating, float(self.deviation))
-        table = F.dropout(self._table(), self.dropout, self.training)
+        table = F.dropout(self.table(), self.dropout, self.training)
         movie = batch[MOVIE].node_id[self.messages(batch, REV_RATES)[0]]
         if not movie.numel():
             return table.new_zeros(history.num_sources, table.size(1))
@@ -226,8 +204,3 @@ def _popularity_of(graph: HeteroData, num_movies: int) -> Tensor:
         history = sequences(edges.flip(0), time, int(edges[1].max()) + 1)
         known = _POPULARITY[time] = what, popularity_now(history, num_movies)
     return known[1]
-
-
-def _with_prior(z_user: Tensor, prior: Tensor, z_movie: Tensor) -> dict[NodeType, Tensor]:
-    """The vectors with one more channel, whose product is the user's part of the score."""
-    return {USER: torch.cat([z_user, prior[:, None]], dim=1), MOVIE: F.pad(z_movie, (0, 1), value=1.0)}
