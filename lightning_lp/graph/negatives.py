@@ -83,19 +83,10 @@ class SameSource:
         """Draws for links, of which the first has the negatives 0, len(link_id), ...; each depends on its link alone.
 
         Returns:
-            Sources and destinations, [num_neg] each.
-
-        Raises:
-            ValueError: a source has links to all destinations.
+            Sources and destinations, [num_neg] each; -1 for a source that has links to all destinations.
         """
         dst = temporal_kernel.draw_destinations(key, link_id, src, num_neg, self._num_dst, *self._known)
-        src = np.resize(src, num_neg)
-        if (dst < 0).any():
-            raise ValueError(
-                f"source {src[dst < 0][0]} has links to all {self._num_dst} destinations: there are no negatives to "
-                "draw for it, leave its links out"
-            )
-        return src, dst
+        return np.resize(src, num_neg), dst
 
 
 def count_negatives(num_links: int, neg_sampling: NegativeSampling) -> int:

@@ -62,7 +62,7 @@ class LinkNeighborSampler(NeighborSampler):  # type: ignore[misc]
       the same pair that is earlier is history. In types whose edges have no times of their own ``exclude_seed_links``
       leaves the link out of its own tree.
     - The messages to one node are in ascending order of time, of equal times in that of their sources.
-    - A negative has the source, the time and the tree of its link.
+    - A negative has the source, the time and the tree of its link; a source with links to all has none.
     - A tree depends on the seed, the epoch and its own link, whatever else is in the batch.
 
     Args:
@@ -171,9 +171,9 @@ class LinkNeighborSampler(NeighborSampler):  # type: ignore[misc]
         links = np.stack([inputs.row[mine].numpy(), inputs.col[mine].numpy()])
         label = None if inputs.label is None else inputs.label[mine]
         if neg_sampling is None:
-            scored, labels = links, label
+            scored, labels, beside = links, label, np.empty(0, np.int64)
         else:
-            negatives = self._draw_negatives(inputs.input_id[mine].numpy(), links[0], neg_sampling)
+            negatives, beside = self._draw_negatives(inputs.input_id[mine].numpy(), links[0], neg_sampling)
             scored = np.concatenate([links, negatives], axis=1)
             labels = torch.ones(size) if label is None else label
             labels = torch.cat([labels, labels.new_zeros(negatives.shape[1])])
@@ -182,7 +182,7 @@ class LinkNeighborSampler(NeighborSampler):  # type: ignore[misc]
         if inputs.time is None:
             out, ends = self._sample(inputs.input_id.numpy(), seeds, self._excluded(inputs))
         else:
-            before, tree = inputs.time[mine].to(torch.int64), torch.arange(scored.shape[1]) % size
+            before, tree = inputs.time[mine].to(torch.int64), torch.from_numpy(np.append(np.arange(size), beside))
             hidden = hidden_ranges(self._edges, self._kind, links, label) if self.exclude_seed_links else {}
             trees = Trees(before.numpy(), inputs.input_id[mine].numpy(), hidden)
             out, ends = self._sample_trees(trees, seeds, tree.numpy())
@@ -225,11 +225,13 @@ class LinkNeighborSampler(NeighborSampler):  # type: ignore[misc]
         out.batch = found.batch()
         return out, ends
 
-    def _draw_negatives(self, link_id: Int, src: Int, neg_sampling: NegativeSampling) -> Int:
-        """Negatives of links, [2, num_negatives]."""
+    def _draw_negatives(self, link_id: Int, src: Int, neg_sampling: NegativeSampling) -> tuple[Int, Int]:
+        """Negatives, [2, num_negatives], and the link that each stands beside; none of a source that has all links."""
         num_neg = count_negatives(len(link_id), neg_sampling)
         self._draws.warn_of_one_epoch()
-        return np.stack(self._negatives.draw(self._draws.key(NEGATIVES), link_id, src, num_neg))
+        drawn = np.stack(self._negatives.draw(self._draws.key(NEGATIVES), link_id, src, num_neg))
+        is_left = drawn[1] >= 0
+        return drawn[:, is_left], (np.arange(num_neg) % max(1, len(link_id)))[is_left]
 
     def _excluded(self, inputs: EdgeSamplerInput) -> dict[EdgeType, Int]:
         """The messages that the links of a batch are left out of."""

@@ -346,9 +346,19 @@ def test_without_time_attr_a_split_by_time_is_loaded_as_before():
 
 
 def test_a_source_with_links_to_all_has_no_negatives():
-    data = make_graph(random_links(1, 4, 4, seed=0), 1, 4)
+    """It is the first of two; the links of the second have two negatives each."""
+    data = make_graph(torch.tensor([[0, 0, 0, 0, 1, 1], [0, 1, 2, 3, 0, 2]]), 2, 4)
     data[REV_RATES].time = data[RATES].time
     data[RATES].edge_label_index, data[RATES].edge_label_time = data[RATES].edge_index, data[RATES].time
     kind = {"edge_type": RATES, "rev_edge_type": REV_RATES, "time_attr": "time"}
-    with pytest.raises(ValueError, match="source 0 has links to all 4 destinations"):
-        next(iter(link_loader(data, [1], **kind, batch_size=2, neg_sampling=TWO_EACH)))
+    for batch in link_loader(data, [1], **kind, batch_size=6, neg_sampling=TWO_EACH):
+        (user, movie), label, time = (
+            batch[RATES].edge_label_index,
+            batch[RATES].edge_label,
+            batch[RATES].edge_label_time,
+        )
+        of, what = batch[USER].node_id[user], batch[MOVIE].node_id[movie]
+        assert torch.bincount(of[label == 0], minlength=2).tolist() == [0, 4]
+        assert set(what[label == 0].tolist()) <= {1, 3}
+        assert sorted(time[label == 0].tolist()) == [4, 4, 5, 5]
+        assert len(label) == len(time) == user.numel() == 10
