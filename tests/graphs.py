@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from torch_geometric.data import HeteroData
 
 from lightning_lp.data.schema import MOVIE, RATES, REV_RATES, USER
+from lightning_lp.graph.sequences import Sequences, sequences
 from lightning_lp.graph.split import LinkSplit, split_links
 from lightning_lp.graph.strategies import Strategy
 from lightning_lp.model.encoders.base import Encoder, Sizes
@@ -87,3 +88,12 @@ def history_module(*sizes: int, **options: Any) -> LinkPredictionModule:
     names = signature(HistoryEncoder).parameters
     encoder = HistoryEncoder(**small | {name: options.pop(name) for name in names if name in options})
     return LinkPredictionModule(*sizes, encoder=encoder, **options)
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> Sequences:
+    """Movies that a few users rated, in order."""
+    num_users, num_movies = draw(st.integers(1, 5)), 6
+    users = draw(st.lists(st.integers(0, num_users - 1), min_size=1, max_size=30))
+    movies = draw(st.lists(st.integers(0, num_movies - 1), min_size=len(users), max_size=len(users)))
+    return sequences(torch.tensor([users, movies]), None, num_users)

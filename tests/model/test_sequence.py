@@ -8,13 +8,12 @@ from torch_geometric.data import HeteroData
 
 from lightning_lp.data.schema import MOVIE, RATES, REV_RATES, USER
 from lightning_lp.graph.loader import link_loader
-from lightning_lp.graph.sequences import Sequences, sequences
+from lightning_lp.graph.sequences import sequences
 from lightning_lp.model.encoders.base import Sizes
 from lightning_lp.model.encoders.popularity import popularity_now
 from lightning_lp.model.encoders.readout import recent_links
 from lightning_lp.model.encoders.sequence import SequenceEncoder
-from lightning_lp.model.encoders.transitions import history_weights, transition_embeddings, transition_grams
-from tests.graphs import make_graph, random_links, split
+from tests.graphs import histories, make_graph, random_links, split
 
 NUM_USERS, NUM_MOVIES = 20, 30
 
@@ -38,61 +37,6 @@ def made(graph: HeteroData, **options: object) -> SequenceEncoder:
     for parameter in encoder.parameters():
         parameter.data.add_(0.2 * torch.randn_like(parameter))
     return encoder
-
-
-@st.composite
-def histories(draw: st.DrawFn) -> Sequences:
-    num_users, num_movies = draw(st.integers(1, 5)), 6
-    users = draw(st.lists(st.integers(0, num_users - 1), min_size=1, max_size=30))
-    movies = draw(st.lists(st.integers(0, num_movies - 1), min_size=len(users), max_size=len(users)))
-    return sequences(torch.tensor([users, movies]), None, num_users)
-
-
-def naive_rows(history: Sequences, num_movies: int, power: float, length: int) -> tuple[np.ndarray, np.ndarray]:
-    """S and Y, a row for each link."""
-    rows, targets = [], []
-    for user in range(history.num_sources):
-        movies = history.node[history.indptr[user] : history.indptr[user + 1]].tolist()
-        for i, movie in enumerate(movies):
-            row = np.zeros(num_movies)
-            for distance in range(1, min(i, length) + 1):
-                row[movies[i - distance]] += distance**-power
-            rows.append(row)
-            targets.append(np.eye(num_movies)[movie])
-    return np.array(rows), np.array(targets)
-
-
-@given(histories(), st.sampled_from([0.0, 0.5, 1.0]), st.integers(1, 6))
-def test_transitions_are_counted_as_row_by_row(history, power, length):
-    s, y = naive_rows(history, 6, power, length)
-    core = torch.tensor([0, 2, 3, 5])
-    gram, follows = transition_grams(history, core, 6, power, length)
-    np.testing.assert_allclose(gram, (s.T @ s)[np.ix_(core, core)], atol=1e-4)
-    np.testing.assert_allclose(follows, (s.T @ y)[np.ix_(core, core)], atol=1e-4)
-
-
-def test_with_all_channels_the_vectors_are_the_ridge_regression():
-    history = sequences(random_links(NUM_USERS, 8, 120, seed=1), torch.randperm(120), NUM_USERS)
-    source, target = transition_embeddings(history, 8, channels=8, l2=3.0, power=0.5, length=4)
-    s, y = naive_rows(history, 8, 0.5, 4)
-    expected = np.linalg.solve(s.T @ s + 3.0 * np.eye(8), s.T @ y)
-    np.testing.assert_allclose(source @ target.T, expected, atol=1e-4)
-    fewer = transition_embeddings(history, 8, channels=3, l2=3.0, power=0.5, length=4)
-    assert 0 < np.linalg.norm(s @ (fewer[0] @ fewer[1].T).numpy() - s @ expected) < np.linalg.norm(s @ expected)
-
-
-def test_movies_with_few_links_and_no_links_at_all_have_no_transitions():
-    history = sequences(torch.tensor([[0, 0, 0, 0], [1, 2, 1, 1]]), None, 1)
-    source, target = transition_embeddings(history, 4, channels=2, l2=1.0)
-    assert source[[0, 2, 3]].eq(0).all()
-    assert target[[0, 2, 3]].eq(0).all()
-    empty = sequences(torch.empty(2, 0, dtype=torch.int64), None, 3)
-    assert transition_embeddings(empty, 4, channels=2, l2=1.0)[0].eq(0).all()
-
-
-def test_weights_fall_with_the_place():
-    place = torch.tensor([1, 4, 9])
-    assert history_weights(place, 0.5, length=4).tolist() == [1.0, 0.5, 0.0]
 
 
 @given(histories(), st.integers(1, 7))

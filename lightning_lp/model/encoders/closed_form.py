@@ -1,6 +1,8 @@
 """What a history says of the next movie in closed form, with penalty and weights that the data choose."""
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -10,16 +12,20 @@ from lightning_lp.graph.messages import adjacency
 from lightning_lp.graph.sequences import Sequences, sequences
 from lightning_lp.model.encoders.spectral import scored, spectral_embeddings
 from lightning_lp.model.encoders.transitions import (
+    Counted,
+    all_grams,
     core_movies,
     history_weights,
-    ridge_regression,
+    ridge_predictions,
     transition_embeddings,
-    transition_grams,
 )
 
 _POWERS = 0.5, 1.0
 """How fast a link counts less in a history, for transitions and for similarities."""
-_PENALTIES = 3.0, 10.0, 30.0, 100.0, 300.0
+_FIRST = Counted(l2=100.0, later=0.3, features=10.0)
+"""Where the search for what counts in transitions begins."""
+_TRIED: Mapping[str, tuple[Any, ...]] = {"features": (0.0, 3.0, 30.0), "l2": (30.0, 300.0), "later": (0.0, 1.0)}
+"""What else is tried of each, one after the other."""
 _SHARES = 0.0, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0
 """What similarities may count beside transitions."""
 _SPECTRAL_L2 = 150.0
@@ -27,10 +33,10 @@ _SCALES = tuple(2.0**power for power in range(10))
 """What scores may be multiplied with, so that they are the logits of a softmax."""
 _MAX_JUDGED = 1024
 """Users whose last movie the weights are chosen by."""
-_MAX_MOVIES = 4096
+_MAX_MOVIES = 20480
 """Of the transitions that are kept; the work grows with the third power."""
-_MAX_TRIED = 2048
-"""Of the transitions that the penalty is chosen by."""
+_MAX_TRIED = 8192
+"""Of the transitions that what counts is chosen by."""
 
 
 class Widths(NamedTuple):
@@ -72,9 +78,9 @@ class ClosedForm(nn.Module):
             history: the training links of each user in order.
             features: [2, n] int64 (feature, movie) pairs, as ``feature_rows`` gives them.
         """
-        l2 = self._choose(*_without_last(history), features)
+        counted = self._choose(*_without_last(history), features)
         self._fit_spectral(history, features)
-        self._fit_transitions(history, l2)
+        self._fit_transitions(history, features, counted)
 
     def users(self, history: Sequences) -> Tensor:
         """[num_users, channels] vectors of users."""
@@ -101,18 +107,18 @@ class ClosedForm(nn.Module):
             num_movies, channels = self.spectral_source.shape
             self.spectral_source.copy_(spectral_embeddings(links, features, num_movies, channels, _SPECTRAL_L2))
 
-    def _fit_transitions(self, history: Sequences, l2: float) -> None:
+    def _fit_transitions(self, history: Sequences, features: Tensor, counted: Counted) -> None:
         num_movies, channels = self.transition_source.shape
         if channels:
-            found = transition_embeddings(history, num_movies, channels, l2, _POWERS[0], self.length, _MAX_MOVIES)
+            found = transition_embeddings(history, features, num_movies, channels, counted, _MAX_MOVIES)
             for buffer, vectors in zip((self.transition_source, self.transition_target), found, strict=True):
                 buffer.copy_(vectors)
 
-    def _choose(self, before: Sequences, users: Tensor, last: Tensor, features: Tensor) -> float:
-        """Sets the weights that rank best what came last, and returns the penalty of transitions that does.
+    def _choose(self, before: Sequences, users: Tensor, last: Tensor, features: Tensor) -> Counted:
+        """Sets the weights that rank best what came last, and returns what counts in transitions that do.
 
-        The ratio of the two parts is the one of ``_SHARES`` that ranks best; what both count, so that a softmax of the
-        scores tells best what came last.
+        What counts is chosen one thing after the other, and with each the ratio of the two parts, of ``_SHARES``; what
+        both count, so that a softmax of the scores tells best what came last.
 
         Args:
             before: what is known.
@@ -120,9 +126,10 @@ class ClosedForm(nn.Module):
             last: [num_users] int64, the movie that came last of each.
             features: as :meth:`prepare`.
         """
+        first = replace(_FIRST, power=_POWERS[0], length=self.length)
         users = users[torch.randperm(users.numel(), generator=torch.Generator().manual_seed(0))[:_MAX_JUDGED]]
         if not users.numel():
-            return _PENALTIES[-2]
+            return first
         self._fit_spectral(before, features)
         num_movies, target = len(self.spectral_source), last[users]
         by_transitions, by_similarities = (self._rows(before, users, power) for power in _POWERS)
@@ -130,18 +137,24 @@ class ClosedForm(nn.Module):
         hidden = torch.where(by_transitions > 0, -torch.inf, 0.0)  # what was seen, of late
         hidden[torch.arange(users.numel()), target] = 0.0
         core = core_movies(before, num_movies, _MAX_TRIED if self.widths.transitions else 0)
-        gram, follows = transition_grams(before, core, num_movies, _POWERS[0], self.length)
-        best = -1.0, 0.0, 0.0, hidden
-        for l2 in _PENALTIES:
+
+        def judged(counted: Counted) -> _Judged:
             follow = hidden.clone()
-            follow[:, core] += by_transitions[:, core] @ ridge_regression(gram, follows, l2)
-            for share in _SHARES:
-                scores = follow + share * similar
-                best = max(best, (_ndcg(scores, target), -share, l2, scores), key=lambda tried: tried[0])
-        _, share, l2, scores = best
-        scale = min(_SCALES, key=lambda value: float(cross_entropy(scores * value, target)))
-        self.weight.copy_(scale * torch.tensor([1.0, -share]))
-        return l2
+            if core.numel():
+                grams = all_grams(before, features, core, num_movies, counted)
+                follow[:, core] += ridge_predictions(*grams, counted.l2, by_transitions[:, core])
+            tried = [_Judged(_ndcg(scores := follow + share * similar, target), share, scores) for share in _SHARES]
+            return max(tried, key=lambda judged: judged.ndcg)
+
+        chosen, best = first, judged(first)
+        for name, values in _TRIED.items() if core.numel() else ():
+            tried = {value: judged(replace(chosen, **{name: value})) for value in values}
+            value = max(tried, key=lambda value: tried[value].ndcg)
+            if tried[value].ndcg > best.ndcg:
+                chosen, best = replace(chosen, **{name: value}), tried[value]
+        scale = min(_SCALES, key=lambda value: float(cross_entropy(best.scores * value, target)))
+        self.weight.copy_(scale * torch.tensor([1.0, best.share]))
+        return chosen
 
     def _rows(self, history: Sequences, users: Tensor, power: float) -> Tensor:
         """[num, num_movies] the weighted histories of some users."""
@@ -150,6 +163,14 @@ class ClosedForm(nn.Module):
         row, weight = row[history.source], history_weights(history.place, power, self.length)
         rows = torch.zeros(users.numel(), len(self.spectral_source))
         return rows.index_put_((row[row >= 0], history.node[row >= 0]), weight[row >= 0], accumulate=True)
+
+
+class _Judged(NamedTuple):
+    """How good a ratio of the two parts is."""
+
+    ndcg: float
+    share: float
+    scores: Tensor
 
 
 def _ndcg(scores: Tensor, target: Tensor) -> float:

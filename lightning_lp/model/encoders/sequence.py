@@ -75,7 +75,7 @@ class SequenceEncoder(MovieTableEncoder):
         length: int = 50,
         dropout: float = 0.2,
         temperature: float = 3.0,
-        transition_channels: int = 768,
+        transition_channels: int = 1024,
         spectral_channels: int = 512,
     ) -> None:
         super().__init__()
