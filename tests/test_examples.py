@@ -1,13 +1,11 @@
 """The programs in ``examples`` run, and show what they say."""
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.forks import run_fork
 from tests.journeys import fit
 
 ROOT = Path(__file__).parents[1]
@@ -16,9 +14,7 @@ FIGURE = re.compile(r"test AUROC (0\.\d+)$", re.MULTILINE)
 
 
 def output_of(name: str, folder: Path, *args: str) -> str:
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, str(ROOT / "examples" / f"{name}.py"), *args]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    done = run_fork(["python", ROOT / "examples" / f"{name}.py", *args], cwd=folder)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

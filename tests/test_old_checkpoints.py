@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import asdict, fields
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 
 from lightning_lp.checkpointing.finding import load_run
 from lightning_lp.data.datamodule import MovieLensDataModule
+from lightning_lp.data.schema import Reading
 from lightning_lp.data.settings import Sampling, SplitSettings
 from lightning_lp.data.sources.synthetic import write_movielens
 from lightning_lp.errors import UserError
@@ -62,3 +64,20 @@ def test_their_data_is_known_again(tmp_path):
     assert data.sampling == Sampling([-1], [0], neg_sampling_ratio=3.0)
     data, _ = load_run(tmp_path / "history.ckpt", changes)
     assert data.sampling == Sampling([-1], [0], neg_sampling_ratio=3.0)
+
+
+def test_those_of_0_2_have_a_group_for_how_files_are_read(tmp_path):
+    root = tmp_path / "olddata"
+    write_movielens(root, num_users=30, num_movies=40, num_ratings=400, seed=3)
+    checkpoint = torch.load(OLD / "history.ckpt", weights_only=True)
+    settings = checkpoint["datamodule_hyper_parameters"]
+    for each in fields(Reading):
+        settings.pop(each.name, None)
+    settings["reading"] = asdict(Reading(unknown_movies="keep"))
+    torch.save(checkpoint, file := tmp_path / "old.ckpt")
+    changes = {"root": str(root), "ratings_file": "ratings.csv.zst"}
+    (root / "ratings.csv").rename(root / "ratings.csv.zst")
+    for data in (MovieLensDataModule.load_from_checkpoint(file, **changes), load_run(file, changes)[0]):
+        assert data.split.train_links.size(1) == 320
+        assert data.reading == Reading(unknown_movies="keep", ratings_file="ratings.csv.zst")
+    assert len(Recommender.load(file).recommend(1, k=5)) == 5

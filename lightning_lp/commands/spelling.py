@@ -1,16 +1,20 @@
-"""Other spellings of settings: short names of encoders, and options as they were given before 0.2."""
+"""Other spellings of settings: short names of encoders, and options as they were given in earlier versions."""
 
+import json
 import os
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from lightning_lp.checkpointing.resume import CONFIG_FILE
-from lightning_lp.data.settings import GROUPS, OLD_NAMES, grouped
+from lightning_lp.data.settings import GROUPS, OLD_GROUPS, OLD_NAMES, grouped, leaves
+from lightning_lp.errors import UserError
 from lightning_lp.model.encoders.registry import DEFAULT, ENCODERS, encoder_class, make_encoder, spec_of
 from lightning_lp.model.module import OLD_OPTIONS, with_old_options
 
@@ -32,7 +36,7 @@ def spelled_flags(args: Sequence[str]) -> list[str]:
             f"{ENCODER}.{min(old)}; the old names go with the next version",
             file=sys.stderr,
         )
-    renamed = _in_groups(renamed)
+    renamed = _named_now(_in_leaves(renamed))
     found = []
     for before, arg in zip(["", *renamed], renamed, strict=False):
         name, given, value = arg.partition("=")
@@ -44,8 +48,25 @@ def spelled_flags(args: Sequence[str]) -> list[str]:
     return found
 
 
-def _in_groups(args: Sequence[str]) -> list[str]:
-    """The options with those of the data below their groups; says which are not there any more."""
+def _in_leaves(args: Sequence[str]) -> Iterator[str]:
+    """The options with a whole group that there is no more (``--data.reading FILE``) as one option for each setting."""
+    rest = iter(args)
+    for arg in rest:
+        name, is_set, value = arg.partition("=")
+        if name not in {f"--data.{group}" for group in OLD_GROUPS}:
+            yield arg
+            continue
+        text = value if is_set else next(rest, "")
+        try:
+            settings = dict(yaml.safe_load(Path(text).read_text(encoding="utf-8") if Path(text).is_file() else text))
+        except (yaml.YAMLError, OSError, ValueError, TypeError):
+            raise UserError(f"{name} {text}: settings by name wanted, or a YAML file of them") from None
+        for leaf, each in settings.items():
+            yield f"{name}.{leaf}={each if isinstance(each, str) else json.dumps(each)}"
+
+
+def _named_now(args: Iterable[str]) -> list[str]:
+    """The options of the data by their names of now; says which are not there any more."""
     found, moved = [], dict[str, str]()
     for arg, following in pairwise([*args, ""]):
         name, is_set, value = arg.partition("=")
@@ -61,18 +82,17 @@ def _in_groups(args: Sequence[str]) -> list[str]:
 
 
 def moved_settings(settings: Any) -> dict[str, str]:
-    """Of settings as a YAML file has them the names that were given as before 0.2, and what they are called now."""
+    """Of settings as a YAML file has them the old names, and what they are called now."""
     data = settings.get("data") if isinstance(settings, dict) else None
-    found = data if isinstance(data, dict) else {}
     return {
         f"data.{name}": f"data.{OLD_NAMES[name]}"
-        for name, value in found.items()
-        if name in OLD_NAMES and not (name in GROUPS and isinstance(value, dict | None))
+        for name, value in leaves(data if isinstance(data, dict) else {})
+        if name in OLD_NAMES and not (name in GROUPS and value is None)
     }
 
 
 def note_moved(moved: Mapping[str, str], path: str = "") -> None:
-    """Says which options, or settings in a file, are in a group now; of several processes one is enough.
+    """Says which options, or settings in a file, have other names now; of several processes one is enough.
 
     Nobody wrote the ``config.yaml`` of an older run: of that it says nothing.
     """

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping
 from copy import copy
+from dataclasses import fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -16,14 +17,23 @@ from torch_geometric.data import HeteroData
 from torch_geometric.sampler import NegativeSampling
 from torch_geometric.typing import EdgeType
 
-from lightning_lp.data.files.layouts import DEFAULT, STANDARD
+from lightning_lp.data.files.layouts import STANDARD
 from lightning_lp.data.handover import EMBEDDED, Handover, Reads, ReadsGraph
 from lightning_lp.data.rating_graph import RatingGraph, build_graph
-from lightning_lp.data.schema import MOVIE, RATES, REV_RATES, USER, Columns, Reading
+from lightning_lp.data.schema import (
+    MOVIE,
+    MOVIES_FILE,
+    RATES,
+    RATINGS_FILE,
+    REV_RATES,
+    USER,
+    Columns,
+    Reading,
+    UnknownMovies,
+)
 from lightning_lp.data.settings import (
     CHANGES,
-    GROUPS,
-    OLD_NAMES,
+    RENAMED,
     Sampling,
     SplitSettings,
     check_settings,
@@ -59,7 +69,14 @@ class MovieLensDataModule(pl.LightningDataModule):
         dataset: public archive to fetch instead: ml-latest-small, ml-100k, ml-1m, ml-25m or ml-32m.
         cache_dir: where archives are kept. Default: ``$LIGHTNING_LP_CACHE``, else ``~/.cache/lightning_lp``.
         columns: the columns' names in the two files.
-        reading: how the two files are found and read.
+        movies_file: another name or path of the movies' file. ``movies.csv`` stands for ``movies.csv.gz``,
+            ``movies.csv.zst``, ``movies.parquet`` and the older layouts, too; null: train on the ratings alone.
+        ratings_file: another name or path of the ratings' file.
+        genres_separator: what stands between the genres of a movie. Lists and JSON are read without it.
+        unknown_movies: rated movies that the movies' file lacks: ``refuse`` them if more than 1 % of the ratings are
+            theirs, ``drop`` their ratings, or ``keep`` them without title and genres.
+        text_ids: keep all ids as text, as written. By default whole numbers (``3`` or ``3.0``, but not ``007``) are
+            numbers if all ids are.
         min_rating: lower ratings are no links, only seen. Default: every rating is a link.
         title_terms: whether the words and years of titles are features of movies, beside genres.
         split: how links are held out for validation and test.
@@ -71,8 +88,8 @@ class MovieLensDataModule(pl.LightningDataModule):
         num_workers: processes that sample batches; 0 samples in the main process.
         predict_file: CSV file with the (user, movie) pairs that ``predict`` scores.
         seed: seed of order, negatives and neighbours. The command line sets it to ``--seed_everything``.
-        old_options: settings of the groups, as they were given before 0.2: ``num_val``, ``user_column`` and so on.
-            Checkpoints of that time have them; they go into the groups, which in Python may be dictionaries, too.
+        old_options: settings by the names that they had in earlier versions, whose checkpoints have them: ``num_val``,
+            ``user_column`` and so on before 0.2, and ``reading`` in 0.2. Groups may be dictionaries in Python.
 
     Examples:
         >>> from pathlib import Path
@@ -95,7 +112,11 @@ class MovieLensDataModule(pl.LightningDataModule):
         dataset: str | None = None,
         cache_dir: str | None = None,
         columns: Columns = STANDARD,
-        reading: Reading = DEFAULT,
+        movies_file: str | None = MOVIES_FILE,
+        ratings_file: str = RATINGS_FILE,
+        genres_separator: str = "|",
+        unknown_movies: UnknownMovies = "refuse",
+        text_ids: bool = False,
         min_rating: float | None = None,
         title_terms: bool = True,
         split: SplitSettings = _SPLIT,
@@ -108,14 +129,23 @@ class MovieLensDataModule(pl.LightningDataModule):
         **old_options: Any,
     ) -> None:
         super().__init__()
-        given = {"columns": columns, "reading": reading, "split": split, "sampling": sampling}
-        groups = with_old_options(given, old_options)
-        self.save_hyperparameters(ignore=[*groups, *old_options], logger=False)
-        self.hparams.update(groups)
+        given = {
+            "columns": columns,
+            "movies_file": movies_file,
+            "ratings_file": ratings_file,
+            "genres_separator": genres_separator,
+            "unknown_movies": unknown_movies,
+            "text_ids": text_ids,
+            "split": split,
+            "sampling": sampling,
+        }
+        settings = with_old_options(given, old_options)
+        self.save_hyperparameters(ignore=[*settings, *old_options], logger=False)
+        self.hparams.update(settings)
         make_plain(self.hparams)
         self.hparams.update(absolute_paths(self.hparams))
         self.columns = Columns(**self.hparams["columns"])
-        self.reading = Reading(**self.hparams["reading"])
+        self.reading = Reading(**{each.name: self.hparams[each.name] for each in fields(Reading)})
         self.split_settings = SplitSettings(**self.hparams["split"])
         self.sampling = Sampling(**self.hparams["sampling"])
         check_settings(self.hparams, self.split_settings, self.sampling)
@@ -132,7 +162,7 @@ class MovieLensDataModule(pl.LightningDataModule):
 
         It is made from the hyper-parameters alone: the command line's parser knows no old ones.
         """
-        changes = {name: kwargs.pop(name) for name in [*kwargs] if name in GROUPS or name in OLD_NAMES}
+        changes = {name: kwargs.pop(name) for name in [*kwargs] if name in RENAMED}
         return super().load_from_checkpoint(
             checkpoint_path, *args, **{"_instantiator": None, CHANGES: changes, **kwargs}
         )
@@ -450,12 +480,12 @@ def absolute_paths(settings: Mapping[str, Any]) -> dict[str, Any]:
     names = [name for name in ("root", "cache_dir", "predict_file") if settings.get(name) is not None]
     found: dict[str, Any] = {name: _absolute(settings[name]) for name in names}
     # The two tables' names are looked for in the root first.
-    root, reading = Path(settings.get("root") or ".").expanduser(), dict(settings["reading"])
+    root = Path(settings.get("root") or ".").expanduser()
     for name in ("movies_file", "ratings_file"):
-        table = Path(reading[name] or "").expanduser()
+        table = Path(settings[name] or "").expanduser()
         if len(table.parts) > 1 and table.exists() and not (root / table).exists():
-            reading[name] = _absolute(reading[name])
-    return found | {"reading": reading}
+            found[name] = _absolute(settings[name])
+    return found
 
 
 def _absolute(path: str) -> str:

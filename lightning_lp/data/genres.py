@@ -101,7 +101,7 @@ def _doubts(genres: Mapping[str, list[str]], separator: str, num_movies: int) ->
     if len(lists) >= max(2, _MANY_CELLS * len(genres)):
         return [
             f"genres: {len(lists)} of {len(genres)} different cells look like lists ({_short(lists[0])}), but not all "
-            f"can be read as such, so that each is split at {separator!r} (--data.reading.genres_separator)"
+            f"can be read as such, so that each is split at {separator!r} (--data.genres_separator)"
         ]
     split = sum(separator in cell for cell in genres)
     for guess in _GUESSES if not split else ():
@@ -110,13 +110,13 @@ def _doubts(genres: Mapping[str, list[str]], separator: str, num_movies: int) ->
             return [
                 f"genres: no cell holds the separator {separator!r} and {len(having)} of {len(genres)} hold {guess!r} "
                 f"({_short(having[0])}), so that each cell is a genre: if it separates them, give "
-                f"--data.reading.genres_separator {guess!r}"
+                f"--data.genres_separator {guess!r}"
             ]
     names = {name for cell in genres.values() for name in _clean(cell)}
     if num_movies >= _FEW_MOVIES and len(names) >= _MANY_GENRES * num_movies and split < _MANY_CELLS * len(genres):
         return [
             f"genres: {len(names):,} different ones for {num_movies:,} movies, nearly every cell is a genre of its own "
-            f"({_short(next(iter(genres)))}): name what separates them with --data.reading.genres_separator, or give "
+            f"({_short(next(iter(genres)))}): name what separates them with --data.genres_separator, or give "
             "--data.columns.genres null"
         ]
     return []

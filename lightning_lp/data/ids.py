@@ -206,7 +206,7 @@ def _check_fractions(
             row = int(is_odd.argmax())
             raise UserError(
                 f"{table.place(row, column)}: {table.text(row, column).strip()!r} found, whole number wanted, as "
-                "nearly all others are: correct the id, or take all as text with --data.reading.text_ids true."
+                "nearly all others are: correct the id, or take all as text with --data.text_ids true."
             )
 
 

@@ -143,7 +143,7 @@ def _check_known(
         f"{' and '.join(str(file.path) for file in ratings)} are found in {movies_file.path}: {len(unknown)} are "
         f"unknown ({first}), with {count} of {total} rating rows. "
         f"{_alike(known, unknown)}The two files do not seem to belong together: use two of one data set; or, if they "
-        "do, give --data.reading.unknown_movies keep (as movies without title and genres) or drop (without their "
+        "do, give --data.unknown_movies keep (as movies without title and genres) or drop (without their "
         "ratings)."
     )
 

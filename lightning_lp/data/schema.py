@@ -85,7 +85,7 @@ class Reading:
 
     def __post_init__(self) -> None:
         def check(right: bool, name: str, wanted: str) -> None:
-            require(right, f"--data.reading.{name}", getattr(self, name), wanted)
+            require(right, f"--data.{name}", getattr(self, name), wanted)
 
         check(self.movies_file is None or self.movies_file.strip() != "", "movies_file", "the name of a file")
         check(self.ratings_file.strip() != "", "ratings_file", "the name of a file")

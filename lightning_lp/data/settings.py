@@ -1,7 +1,7 @@
-"""The settings of the data module: its groups, and how they were given before 0.2."""
+"""The settings of the data module: its groups, and how they were given in earlier versions."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from typing import Any, Literal, get_args
 
 from lightning_lp.data.schema import RATINGS_FILE, Columns, Reading
@@ -12,15 +12,12 @@ from lightning_lp.graph.strategies import Strategy
 _MAX_COUNT, _MAX_WORKERS, _MAX_RATIO = 2**31, 256, 10_000
 _RATIO = f"more than 0, and {_MAX_RATIO:,} or less,"
 
-GROUPS = ("columns", "reading", "split", "sampling")
+GROUPS = ("columns", "split", "sampling")
 """Arguments of the data module that are dataclasses."""
 OLD_NAMES = {
     **{f"{name}_column": f"columns.{name}" for name in ("user", "movie", "rating", "time", "title", "genres")},
     "movie_id_column": "columns.movie_id",
-    **{
-        name: f"reading.{name}"
-        for name in ("movies_file", "ratings_file", "genres_separator", "unknown_movies", "text_ids")
-    },
+    **{f"reading.{each.name}": each.name for each in fields(Reading)},
     "split": "split.strategy",
     "num_val": "split.num_val",
     "num_test": "split.num_test",
@@ -34,7 +31,11 @@ OLD_NAMES = {
     "num_raters": "sampling.num_neighbors_of_movies",
     "eval_num_neighbors": "sampling.eval_num_neighbors",
 }
-"""Arguments of the data module before 0.2 -> group and name of now. TensorBoard shows settings by the short names."""
+"""Path of a setting of the data module in an earlier version -> path of now."""
+OLD_GROUPS = {old.partition(".")[0] for old in OLD_NAMES if "." in old}
+"""Groups that there are no more."""
+RENAMED = {path.partition(".")[0] for paths in OLD_NAMES.items() for path in paths}
+"""Arguments of the data module, of now and of before, that ``OLD_NAMES`` tells of."""
 
 CHANGES = "_changes"
 """Among the old options: settings that replace those of a checkpoint."""
@@ -166,9 +167,9 @@ def check_settings(hparams: Mapping[str, Any], split: SplitSettings, sampling: S
         check(1 <= hparams[name] < _MAX_COUNT, name, "1 or more, and less than 2^31,")
     check(0 <= hparams["num_workers"] <= _MAX_WORKERS, "num_workers", f"0 to {_MAX_WORKERS}")
     check(0 <= hparams["seed"] < 2**63, "seed", "0 or more, and less than 2^63,")
-    if split.strategy == "given" and (file := hparams["reading"]["ratings_file"]) != RATINGS_FILE:
+    if split.strategy == "given" and (file := hparams["ratings_file"]) != RATINGS_FILE:
         raise UserError(
-            f"--data.reading.ratings_file {file}: leave it out with --data.split.strategy given, which reads "
+            f"--data.ratings_file {file}: leave it out with --data.split.strategy given, which reads "
             "train.csv, val.csv (or validation.csv) and test.csv"
         )
     if split.history == "rolling" and sampling.eval_num_neighbors is not None:
@@ -184,61 +185,65 @@ def check_settings(hparams: Mapping[str, Any], split: SplitSettings, sampling: S
 
 
 def grouped(*layers: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings of the data module with each one in its group, whether or not it was given there; the later wins.
+    """Settings of the data module by the names of now, each in its group if it has one; the later wins.
 
     Args:
-        layers: settings as now or before 0.2. A group may be incomplete: those of all layers are put together.
+        layers: settings as now or in an earlier version. A group may be incomplete: those of all layers are put
+            together.
     """
     found: dict[str, Any] = {}
-    for name, value in (item for layer in layers for item in layer.items()):
-        if is_dataclass(value) and not isinstance(value, type):
-            value = asdict(value)
-        is_group = name in GROUPS and isinstance(value, Mapping)
-        place, _, leaf = (name if is_group else OLD_NAMES.get(name, name)).partition(".")
-        leaves = found.setdefault(place, {}) if is_group or leaf else None
-        if isinstance(leaves, dict):
-            leaves.update(value if is_group else {leaf: value})
-        elif leaves is None:
-            found[name] = value
+    for name, value in (item for layer in layers for item in leaves(layer)):
+        place, _, leaf = OLD_NAMES.get(name, name).partition(".")
+        if not leaf:
+            found[place] = value
+        elif isinstance(group := found.setdefault(place, {}), dict):
+            group[leaf] = value
     return found
 
 
-def dotted(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings by the names that follow ``--data.``, with one that was given as before 0.2 by its name of now."""
-    return dict(_dotted(grouped(settings)))
-
-
-def _dotted(settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+def leaves(settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The settings by their paths (``split.num_val``), as they are given: old names stay old."""
     for name, value in settings.items():
-        if name in GROUPS and isinstance(value, Mapping):
+        if is_dataclass(value) and not isinstance(value, type):
+            value = asdict(value)
+        if name in OLD_GROUPS and value is None:
+            continue
+        if name in (*GROUPS, *OLD_GROUPS) and isinstance(value, Mapping):
             yield from ((f"{name}.{leaf}", each) for leaf, each in value.items())
         else:
             yield name, value
 
 
+def dotted(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings by the names that follow ``--data.``, with one that was given by an old name by its name of now."""
+    return dict(leaves(grouped(settings)))
+
+
 def short_names(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings by their short names, which differ from each other though they tell of no group."""
-    short = {new: old for old, new in OLD_NAMES.items()}
+    """The settings by their short names, as TensorBoard shows them: they differ though they tell of no group."""
+    short = {new: old for old, new in OLD_NAMES.items() if "." not in old}
     return {short.get(name, name): value for name, value in dotted(settings).items()}
 
 
-def with_old_options(groups: Mapping[str, Any], old: Mapping[str, Any]) -> dict[str, Any]:
-    """The groups as dictionaries, with settings that were the data module's own before 0.2.
+def with_old_options(given: Mapping[str, Any], old: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings by their names of now, and groups as dictionaries.
 
     Args:
-        groups: those of now; a dictionary may lack what is to be as by default.
-        old: settings by their old names; those of ``CHANGES`` go before all others.
+        given: settings by their names of now; a group's dictionary may lack what is to be as by default.
+        old: settings by their old names, and groups that there are no more; those of ``CHANGES`` go before all others.
 
     Raises:
-        TypeError: there never was such a setting, or its group is given, too.
+        TypeError: there never was such a setting, or it, or its group, is given by its name of now, too.
     """
-    defaults = {"columns": Columns(), "reading": Reading(), "split": SplitSettings(), "sampling": Sampling()}
-    rest = {name: value for name, value in old.items() if name != CHANGES}
+    defaults = {"columns": Columns(), **asdict(Reading()), "split": SplitSettings(), "sampling": Sampling()}
+    rest = dict(leaves({name: value for name, value in old.items() if name != CHANGES}))
     if unknown := [name for name in rest if name not in OLD_NAMES]:
         raise TypeError(f"MovieLensDataModule has no arguments {', '.join(unknown)}")
     for name in rest:
-        group, leaf = OLD_NAMES[name].split(".")
-        given = groups[group]
-        if isinstance(given, Mapping) or (is_dataclass(given) and given != defaults[group]):
-            raise TypeError(f"{name} is now {leaf} of {group}, which is given, too: give it there alone")
-    return grouped(defaults, OF_CHECKPOINTS if CHANGES in old else {}, groups, rest, old.get(CHANGES, {}))
+        place, _, leaf = OLD_NAMES[name].partition(".")
+        is_old = place in OLD_NAMES and isinstance(given[place], str)
+        if given[place] != defaults[place] and not is_old:
+            raise TypeError(
+                f"{name} is now {f'{leaf} of {place}' if leaf else place}, which is given, too: give it there alone"
+            )
+    return grouped(defaults, OF_CHECKPOINTS if CHANGES in old else {}, given, rest, old.get(CHANGES, {}))

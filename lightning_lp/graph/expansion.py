@@ -138,9 +138,15 @@ def positions_of_links(edges: Mapping[EdgeType, Csc], kind: LinkType, src: Int, 
         src: [num_links] sources of the links.
         dst: [num_links] their destinations.
     """
-    positions = {kind.edge_type: kernel.positions_of(src, dst, *edges[kind.edge_type].arrays()[:2])}
+
+    def positions_in(edge_type: EdgeType, src: Int, dst: Int) -> Int:
+        found = kernel.positions_of(src, dst, *edges[edge_type].arrays()[:2])
+        found.sort()  # numba's own takes seconds to compile, and longer to sort
+        return found[np.diff(found, prepend=-1) > 0]
+
+    positions = {kind.edge_type: positions_in(kind.edge_type, src, dst)}
     if kind.rev_edge_type is not None:
-        reverse = kernel.positions_of(dst, src, *edges[kind.rev_edge_type].arrays()[:2])
+        reverse = positions_in(kind.rev_edge_type, dst, src)
         forward = positions.get(kind.rev_edge_type)
         positions[kind.rev_edge_type] = reverse if forward is None else np.union1d(forward, reverse)
     return positions

@@ -116,7 +116,7 @@ def positions_of(src: Int, dst: Int, colptr: Int, row: Int) -> Int:
     """Finds where the links (``src[i]``, ``dst[i]``) stand in a CSC graph.
 
     Returns:
-        Their positions in ``row``, ascending, each once. Pairs that are no links have none.
+        Their positions in ``row``, in the order of the links. Pairs that are no links have none.
     """
     found = []
     for i in range(len(src)):
@@ -125,7 +125,7 @@ def positions_of(src: Int, dst: Int, colptr: Int, row: Int) -> Int:
         while position < end and row[position] == src[i]:
             found.append(position)
             position += 1
-    return np.unique(np.array(found, np.int64))
+    return np.array(found, np.int64)
 
 
 @jit

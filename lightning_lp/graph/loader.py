@@ -1,6 +1,7 @@
 """The loader of mini-batches, which can continue in the middle of an epoch."""
 
 from collections.abc import Iterator, Sequence
+from copy import copy
 from typing import Any
 
 import torch
@@ -39,6 +40,16 @@ class LinkLoader(LinkNeighborLoader):  # type: ignore[misc]
         for batch in super().__iter__():
             yield batch
             self._batch += 1
+
+    def _get_iterator(self) -> Iterator[Graph]:
+        """Iterates over a copy: an iterator that leads back to its loader is not freed before Python looks for cycles.
+
+        Of those it closes the queues first, and the workers, who are then never told to end, are waited for 5 seconds
+        each.
+        """
+        self.__dict__.pop("collate_fn", None)  # a method of the loader's, kept in it
+        iterator: Iterator[Graph] = super(LinkLoader, copy(self))._get_iterator()
+        return iterator
 
     def state_dict(self) -> dict[str, Any]:
         """The epoch, and the number in it of the batch that was handed out last."""

@@ -1,7 +1,6 @@
 from lightning_lp.callbacks.data_report import data_summary
 from lightning_lp.callbacks.results import describe
 from lightning_lp.data.datamodule import MovieLensDataModule
-from lightning_lp.data.schema import Reading
 
 
 def test_every_row_is_kept_or_left_out_for_a_reason(tmp_path):
@@ -28,7 +27,7 @@ def test_every_row_is_kept_or_left_out_for_a_reason(tmp_path):
 def test_notes_come_after_the_counts_and_no_file_has_no_rows(tmp_path):
     ratings = [f"{user},{movie},like,1" for user in range(20) for movie in range(20) if (user + movie) % 4 == 0]
     (tmp_path / "ratings.csv").write_text("\n".join(["userId,movieId,rating,timestamp", *ratings]))
-    data = MovieLensDataModule(root=str(tmp_path), reading=Reading(movies_file=None))
+    data = MovieLensDataModule(root=str(tmp_path), movies_file=None)
     data.setup()
     lines = data_summary(data).splitlines()
     assert lines[1] == "100 rating rows read: 100 kept, 0 left out"

@@ -1,4 +1,4 @@
-"""Options of the data as they were given before 0.2, on the command line and in YAML files."""
+"""Options of the data as they were given in earlier versions, on the command line and in YAML files."""
 
 from pathlib import Path
 
@@ -13,11 +13,6 @@ from tests.test_mistakes import call
 
 VALUES = {
     **{f"{name}_column": f"my {name}" for name in ("user", "movie", "rating", "time", "title", "genres", "movie_id")},
-    "movies_file": "films.csv",
-    "ratings_file": "votes.csv",
-    "genres_separator": ";",
-    "unknown_movies": "keep",
-    "text_ids": True,
     "split": "temporal",
     "num_val": 0.2,
     "num_test": 0.3,
@@ -33,6 +28,16 @@ VALUES = {
 }
 
 
+FLAT = {
+    "movies_file": "films.csv",
+    "ratings_file": "votes.csv",
+    "genres_separator": ";",
+    "unknown_movies": "keep",
+    "text_ids": True,
+}
+OLD = VALUES | {f"reading.{name}": value for name, value in FLAT.items()}
+
+
 @pytest.fixture(autouse=True)
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
@@ -42,14 +47,17 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def expected() -> dict:
     found: dict = {"split": {"non_links": "auto", "history": "frozen"}}
     for name, new in OLD_NAMES.items():
-        group, leaf = new.split(".")
-        found.setdefault(group, {})[leaf] = VALUES[name]
+        group, _, leaf = new.partition(".")
+        if leaf:
+            found.setdefault(group, {})[leaf] = OLD[name]
+        else:
+            found[group] = OLD[name]
     return found
 
 
 @pytest.mark.parametrize("apart", [True, False])
 def test_flags(apart, capsys):
-    pairs = [(f"--data.{name}", yaml.safe_dump(value, default_flow_style=True)) for name, value in VALUES.items()]
+    pairs = [(f"--data.{name}", yaml.safe_dump(value, default_flow_style=True)) for name, value in OLD.items()]
     pairs = [(flag, value.removesuffix("...\n").strip()) for flag, value in pairs]
     flags = [part for pair in pairs for part in pair] if apart else ["=".join(pair) for pair in pairs]
     data = settings_of(flags)["data"]
@@ -60,14 +68,14 @@ def test_flags(apart, capsys):
 
 
 def test_a_yaml_file(capsys):
-    Path("old.yaml").write_text(yaml.safe_dump({"data": {"batch_size": 9, **VALUES}}))
+    Path("old.yaml").write_text(yaml.safe_dump({"data": {"batch_size": 9, **VALUES, "reading": FLAT}}))
     data = settings_of(["--config=old.yaml"])["data"]
     assert {group: data[group] for group in expected()} == expected()
     assert data["batch_size"] == 9
     err = capsys.readouterr().err
     assert err.count("note: ") == 1
     assert "note: old.yaml: data." in err
-    assert f", and {len(VALUES) - 3} more (lightning-lp fit --help" in err
+    assert f", and {len(OLD) - 3} more (lightning-lp fit --help" in err
     Path("old.yaml").write_text("data: {split: temporal, num_val: 0.2}")
     assert settings_of(["--config=old.yaml"])["data"]["split"]["num_val"] == 0.2
     err = capsys.readouterr().err
@@ -87,6 +95,12 @@ def test_the_later_wins():
     Path("new.yaml").write_text("data:\n  split: {num_val: 0.25, seed: 3}\n")
     split = settings_of(["--config=both.yaml", "--config=new.yaml"])["data"]["split"]
     assert (split["num_val"], split["num_test"], split["seed"]) == (0.25, 0.2, 3)
+    for flags in (["--data.movies_file=a", "--data.reading.movies_file=b"], ["--data.reading=a.yaml"]):
+        Path("a.yaml").write_text("movies_file: b")
+        assert settings_of(flags)["data"]["movies_file"] == "b"
+    Path("both.yaml").write_text("data:\n  movies_file: a\n  reading: {movies_file: b, text_ids: true}\n")
+    data = settings_of(["--config=both.yaml", "--data.text_ids=false"])["data"]
+    assert (data["movies_file"], data["text_ids"]) == ("b", False)
 
 
 def test_a_group_may_be_given_as_a_whole(capsys):
@@ -97,16 +111,31 @@ def test_a_group_may_be_given_as_a_whole(capsys):
     assert "note: " not in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("apart", [True, False])
+def test_a_group_that_there_is_no_more_may_be_given_as_a_whole(apart, capsys):
+    Path("reading.yaml").write_text("movies_file: null\ntext_ids: true\n")
+    for text in ("{movies_file: null, text_ids: true}", "reading.yaml"):
+        data = settings_of(["--data.reading", text] if apart else [f"--data.reading={text}"])["data"]
+        assert (data["movies_file"], data["text_ids"], data["ratings_file"]) == (None, True, "ratings.csv")
+        assert "--data.reading.movies_file is now --data.movies_file" in capsys.readouterr().err
+    Path("null.yaml").write_text("data: {reading: null}")
+    assert settings_of(["--config=null.yaml"])["data"]["movies_file"] == "movies.csv"
+
+
 def test_new_names_have_no_note(capsys):
-    Path("new.yaml").write_text("data:\n  split:\n    strategy: temporal\n")
-    settings = settings_of(["--config=new.yaml", "--data.split.num_val=0.2", "--data.sampling.num_neighbors=[3]"])
+    Path("new.yaml").write_text("data:\n  split:\n    strategy: temporal\n  movies_file: films.csv\n")
+    flags = [f"--data.{name}={value}" for name, value in FLAT.items() if name != "movies_file"]
+    settings = settings_of(
+        ["--config=new.yaml", "--data.split.num_val=0.2", "--data.sampling.num_neighbors=[3]", *flags]
+    )
     assert settings["data"]["split"]["strategy"] == "temporal"
+    assert settings["data"].items() >= FLAT.items()
     assert capsys.readouterr().err == ""
 
 
 def test_only_what_is_given_replaces_settings_of_a_run(capsys):
     data = _parse(["--run=x", "--data.split_seed=6", "--data.reading.text_ids=true"]).data
-    assert data == {"split": {"seed": 6}, "reading": {"text_ids": True}}
+    assert data == {"split": {"seed": 6}, "text_ids": True}
     assert "--data.split_seed is now --data.split.seed" in capsys.readouterr().err
 
 
@@ -116,6 +145,10 @@ def test_only_what_is_given_replaces_settings_of_a_run(capsys):
         ("--data.split=tempral", "--data.split.strategy tempral: one of random, temporal, leave_last_out, given"),
         ("--data.num_val=2", "--data.split.num_val 2.0: 0 or more, and less than 1, wanted"),
         ("--data.split.num_vall=2", "did you mean --data.split.num_val?"),
+        ("--data.reading.movie_file=x", "did you mean --data.movies_file?"),
+        ("--data.reading=[x]", "--data.reading [x]: settings by name wanted, or a YAML file of them"),
+        ("--data.reading.unknown_movies=ask", "--data.unknown_movies ask: one of refuse, drop, keep"),
+        ("--data.genres_separator=", "--data.genres_separator : a character or more wanted"),
         ("--data.num_rater=[2]", "did you mean"),
         ("--data.split.num_val=x", "--data.split.num_val x: a finite number wanted"),
         ("--data.split={num_val: 2}", "--data.split.num_val 2.0: 0 or more"),
@@ -134,6 +167,9 @@ def test_help_names_the_groups(capsys):
     assert "share of the links held out for validation" in text
     assert "name of the column with the user's id" in text
     assert "--data.num_val" not in text
+    assert "--data.movies_file MOVIES_FILE another name or path of the movies' file" in text
+    assert all(f"--data.{name} " in text for name in FLAT)
+    assert "--data.reading" not in text
 
 
 def test_a_whole_number_stays_one_whatever_was_imported_first():

@@ -5,7 +5,7 @@ import pytorch_lightning as pl
 import torch
 
 from lightning_lp.data.datamodule import MovieLensDataModule
-from lightning_lp.data.schema import RATES, REV_RATES, Columns, Reading
+from lightning_lp.data.schema import RATES, REV_RATES, Columns
 from lightning_lp.data.settings import Sampling, SplitSettings
 from lightning_lp.data.sources.synthetic import write_movielens
 from lightning_lp.errors import UserError
@@ -90,9 +90,9 @@ def test_milliseconds_are_split_as_the_same_seconds(root, tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"reading": {"genres_separator": ""}}, r"--data\.reading\.genres_separator : a character or more wanted"),
-        ({"reading": {"unknown_movies": "ask"}}, r"--data\.reading\.unknown_movies ask: refuse, drop or keep wanted"),
-        ({"reading": {"ratings_file": " "}}, r"--data\.reading\.ratings_file  : the name of a file wanted"),
+        ({"genres_separator": ""}, r"--data\.genres_separator : a character or more wanted"),
+        ({"unknown_movies": "ask"}, r"--data\.unknown_movies ask: refuse, drop or keep wanted"),
+        ({"ratings_file": " "}, r"--data\.ratings_file  : the name of a file wanted"),
         (
             {"columns": {"movie_id": "title"}},
             r"--data\.columns\.movie_id title: another column than --data\.columns\.title",
@@ -121,8 +121,8 @@ def test_a_run_finds_its_tables_from_any_folder(root, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "films.csv").write_bytes((Path(root) / "movies.csv").read_bytes())
-    data = MovieLensDataModule(root=root, reading=Reading(movies_file="other/films.csv"))
-    assert data.hparams["reading"]["movies_file"] == str(tmp_path / "other" / "films.csv")
-    assert data.hparams["reading"]["ratings_file"] == "ratings.csv"
+    data = MovieLensDataModule(root=root, movies_file="other/films.csv")
+    assert data.hparams["movies_file"] == str(tmp_path / "other" / "films.csv")
+    assert data.hparams["ratings_file"] == "ratings.csv"
     monkeypatch.chdir("/")
-    assert MovieLensDataModule(**{name: data.hparams[name] for name in ("root", "reading")}).num_movies == 60
+    assert MovieLensDataModule(**{name: data.hparams[name] for name in ("root", "movies_file")}).num_movies == 60

@@ -58,7 +58,7 @@ def test_another_separator_is_named(separator, guess):
     assert genres == cells
     assert len(notes) == 1
     assert f"2 of 4 hold {guess!r} ('Drama{guess} War')" in notes[0]
-    assert f"--data.reading.genres_separator {guess!r}" in notes[0]
+    assert f"--data.genres_separator {guess!r}" in notes[0]
     assert read_genres(cells, guess)[1] == []
 
 
@@ -70,7 +70,7 @@ def test_lists_in_some_cells_are_named():
 def test_a_genre_for_nearly_every_movie_is_named():
     (note,) = read_genres([f"tag{number} tag{number + 1}" for number in range(12)])[1]
     assert "12 different ones for 12 movies" in note
-    assert "--data.reading.genres_separator" in note
+    assert "--data.genres_separator" in note
     assert read_genres([f"tag{number}" for number in range(9)])[1] == []  # too few to tell
     assert read_genres([f"tag{number}|tag{number + 1}" for number in range(12)])[1] == []
     assert read_genres([f"tag{number % 4}" for number in range(12)])[1] == []

@@ -118,7 +118,7 @@ def test_a_few_fractions_among_whole_numbers_are_slips_and_never_cut(tmp_path):
     with pytest.raises(UserError) as error:
         column_of(tmp_path, whole, [*whole, "2.5", "2.5"])
     assert "1.csv line 21, column movieId: '2.5' found, whole number wanted" in str(error.value)
-    assert "--data.reading.text_ids true" in str(error.value)
+    assert "--data.text_ids true" in str(error.value)
     ((found, _),) = column_of(tmp_path, [*whole, "2.5"], as_text=True)
     assert {"2", "2.5"} <= set(found.ids)
     ((found, _),) = column_of(tmp_path, [*whole, "2.5", "007"])

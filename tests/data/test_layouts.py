@@ -103,16 +103,15 @@ def test_a_missing_file_is_told_with_what_there_is_and_the_ways_out(tmp_path):
     write(tmp_path, **{"Movie.CSV": "", "rating.csv.gz": "", "notes.txt": ""})
     with pytest.raises(UserError) as error:
         find_layout(tmp_path)
-    assert (
-        "--data.reading.movies_file NAME and --data.reading.ratings_file NAME "
-        "(the folder holds Movie.CSV, rating.csv.gz)" in str(error.value)
+    assert "--data.movies_file NAME and --data.ratings_file NAME (the folder holds Movie.CSV, rating.csv.gz)" in str(
+        error.value
     )
-    assert "--data.reading.movies_file null" in str(error.value)
+    assert "--data.movies_file null" in str(error.value)
     write(tmp_path, movies__csv="")
     with pytest.raises(UserError) as error:
         find_layout(tmp_path, Reading(ratings_file="ratings.tsv"))
     assert str(error.value).startswith(f"{tmp_path / 'ratings.tsv'} not found")
-    assert "--data.reading.ratings_file NAME (the folder holds Movie.CSV, rating.csv.gz)" in str(error.value)
+    assert "--data.ratings_file NAME (the folder holds Movie.CSV, rating.csv.gz)" in str(error.value)
     assert "movies_file" not in str(error.value)
     (tmp_path / "Movie.CSV").unlink()
     (tmp_path / "rating.csv.gz").unlink()

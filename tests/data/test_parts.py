@@ -10,7 +10,7 @@ from lightning_lp.callbacks.data_report import data_summary
 from lightning_lp.callbacks.results import describe
 from lightning_lp.data.datamodule import MovieLensDataModule
 from lightning_lp.data.files.parts import find_parts
-from lightning_lp.data.schema import RATES, Columns, Reading
+from lightning_lp.data.schema import RATES, Columns
 from lightning_lp.data.settings import SplitSettings
 from lightning_lp.data.sources.synthetic import write_movielens
 from lightning_lp.data.tables import read_tables
@@ -143,7 +143,7 @@ def test_movies_that_the_file_lacks_are_counted_over_all_parts(tables, tmp_path)
     pd.DataFrame({"movieId": movies}).to_csv(tmp_path / "movies.csv", index=False)
     with pytest.raises(UserError, match=r"train\.csv and .*val\.csv and .*test\.csv are found in .*movies\.csv"):
         data_in(tmp_path, tables)
-    kept = data_in(tmp_path, tables, reading=Reading(unknown_movies="keep"))
+    kept = data_in(tmp_path, tables, unknown_movies="keep")
     assert kept.graph.data[RATES].num_edges == 900
 
 
@@ -163,8 +163,8 @@ def test_files_that_are_not_there(tables, tmp_path, names, message):
 
 def test_movies_of_another_name_must_be_there(tables, tmp_path):
     with pytest.raises(UserError, match=r"films\.csv not found"):
-        data_in(tmp_path, tables, reading=Reading(movies_file="films.csv"))
-    none = data_in(tmp_path, tables, reading=Reading(movies_file=None))
+        data_in(tmp_path, tables, movies_file="films.csv")
+    none = data_in(tmp_path, tables, movies_file=None)
     assert none.num_features == 0
 
 

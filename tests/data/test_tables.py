@@ -252,7 +252,7 @@ def test_few_unknown_movies_are_dropped_many_refused(read):
 @pytest.mark.parametrize("rated", ["9", "x9"])
 def test_unknown_movies_are_dropped_or_kept_if_asked(read, rated):
     ratings = [*RATINGS, f"7,{rated},5,40", f"5,{rated},5,40"]
-    with pytest.raises(UserError, match=r"--data\.reading\.unknown_movies keep .* or drop"):
+    with pytest.raises(UserError, match=r"--data\.unknown_movies keep .* or drop"):
         read(ratings=ratings)
     dropped = read(ratings=ratings, unknown_movies="drop")
     assert (dropped.dropped, len(dropped.ratings), len(dropped.movies)) == ({"unknown_movie": 2}, 3, 3)
@@ -295,7 +295,7 @@ def test_genres_are_split_at_the_separator(read):
     movies = ["movieId,title,genres", '1,A,"Drama, War"', "2,B,War", '3,C,"War, Crime"']
     tables = read(movies, genres_separator=",")
     assert (tables.movies.genres.tolist(), tables.notes) == (["Drama|War", "War", "War|Crime"], [])
-    assert "--data.reading.genres_separator ','" in read(movies).notes[0]
+    assert "--data.genres_separator ','" in read(movies).notes[0]
 
 
 def test_words_that_are_ids_are_kept_and_noted(read):

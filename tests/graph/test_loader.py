@@ -1,3 +1,6 @@
+import gc
+import time
+import weakref
 from pathlib import Path
 
 import pytest
@@ -48,6 +51,24 @@ def test_an_epoch_goes_on_with_the_batch_after_the_last_one_handed_out(root, num
         again.load_state_dict(stopped.state_dict())
         assert labels(again, 3) == wanted[3][taken:]  # the batch under way comes again
         assert labels(again, 4) == wanted[4]
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_a_loader_and_its_workers_end_as_soon_as_it_is_let_go(root, num_workers):
+    gc.disable()
+    try:
+        batches = loader(root, num_workers)
+        under_way, known = iter(batches), weakref.ref(batches)
+        next(under_way)
+        workers = list(batches._iterator._workers) if num_workers else []
+        assert all(worker.is_alive() for worker in workers)
+        start = time.perf_counter()
+        del batches, under_way
+        assert known() is None
+        assert not any(worker.is_alive() for worker in workers)
+        assert time.perf_counter() - start < 4
+    finally:
+        gc.enable()
 
 
 def test_the_place_in_another_epoch_says_nothing(root):

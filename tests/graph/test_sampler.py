@@ -328,6 +328,7 @@ def test_persistent_workers_see_the_new_epoch(data):
     for epoch in (0, 1, 2):
         loader.sampler.set_epoch(epoch)
         assert_equal(batches(persistent), batches(make_loader(data, [5, 3], batch_size=32, epoch=epoch)))
+    persistent._iterator._shutdown_workers()  # else PyG's loader waits 5 seconds for its worker
 
 
 def test_a_negative_depends_on_its_link_alone(data):

@@ -128,7 +128,7 @@ def best_of(study: optuna.Study) -> FrozenTrial | None:
 
 
 def _named_now(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings by the names of now, as a study of before 0.2 has them, too."""
+    """Settings by the names of now, as a study of an earlier version has them, too."""
     data = {f"data.{old}": f"data.{new}" for old, new in OLD_NAMES.items()}
     return {data.get(name, name): value for name, value in settings.items()}
 

@@ -114,10 +114,10 @@ def _missing(root: Path, absent: Mapping[str, str]) -> str:
     ways = ["put the file there"]
     if others:
         listed = ", ".join(others[:_MAX_LISTED]) + ", ..." * (len(others) > _MAX_LISTED)
-        options = " and ".join(f"--data.reading.{kind}_file NAME" for kind in absent)
+        options = " and ".join(f"--data.{kind}_file NAME" for kind in absent)
         ways.append(f"name another with {options} (the folder holds {listed})")
     if "movies" in absent:
-        ways.append("train on the ratings alone with --data.reading.movies_file null")
+        ways.append("train on the ratings alone with --data.movies_file null")
     paths = " and ".join(str(root / name) for name in absent.values())
     return f"{paths} not found: {', '.join(ways)}, or name another folder with --data.root."
 

@@ -55,7 +55,7 @@ def read_parts(
     if movies is None and reading.movies_file not in (None, MOVIES_FILE):
         raise UserError(
             f"{root / reading.movies_file} not found: put the file there, or train on the ratings alone with "
-            "--data.reading.movies_file null."
+            "--data.movies_file null."
         )
     described = (root / movies, CSV) if movies else None
     table, ratings = read_tables_of([(root / name, CSV) for name in files.values()], described, columns)
