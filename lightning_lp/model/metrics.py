@@ -22,6 +22,16 @@ class AveragePrecision(BinaryAveragePrecision):
         return super().compute() if has_both(self.target) else torch.tensor(torch.nan, device=self.device)
 
 
+def probabilities(logits: Tensor) -> Tensor:
+    """The same for the same logit, wherever it stands: so that scores that tie, tie in batches of any size.
+
+    In float32 the last elements of a tensor, which fill no register, are computed in another way than those before
+    them, and their last bit may differ.
+    """
+    exact = logits if logits.device.type == "mps" else logits.double()  # MPS has no float64
+    return exact.sigmoid().float()
+
+
 def has_both(target: Tensor | list[Tensor]) -> bool:
     """Whether there are labels 0 and labels 1 among a metric's targets."""
     label = dim_zero_cat(target)

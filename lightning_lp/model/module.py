@@ -22,7 +22,7 @@ from lightning_lp.model.classifier import DotProductClassifier
 from lightning_lp.model.encoders.base import NOTHING, Encoder, Sizes
 from lightning_lp.model.encoders.registry import DEFAULT, encoder_class, make_encoder, short_name, spec_of
 from lightning_lp.model.losses import LOSSES
-from lightning_lp.model.metrics import Auroc, AveragePrecision
+from lightning_lp.model.metrics import Auroc, AveragePrecision, probabilities
 from lightning_lp.model.rolling import embed_queries
 from lightning_lp.model.schedule import WarmCosine
 from lightning_lp.model.scores import BatchScores
@@ -294,7 +294,7 @@ class LinkPredictionModule(pl.LightningModule):
         mean_loss.update(loss, weight=logits.numel())
         self.log(f"{stage}/loss", mean_loss, on_step=False, on_epoch=True)
         # Probabilities: given logits, torchmetrics guesses batch by batch whether they are any.
-        metrics.update(logits.sigmoid(), label.long())
+        metrics.update(probabilities(logits), label.long())
         for name, metric in metrics.items():
             self.log(name, metric, on_step=False, on_epoch=True, prog_bar=name == f"{stage}/auroc")
 

@@ -147,3 +147,11 @@ def test_the_next_of_a_circle_is_found():
     scores = z_user @ z_movie.T
     scores[links[0], links[1]] = -torch.inf
     assert torch.equal(scores.argmax(dim=1), (start + steps) % NUM_MOVIES)
+
+
+def test_users_of_whom_nothing_is_known_tie_to_the_last_bit():
+    graph = timed_graph()
+    encoder = made(graph)
+    for num_users in (1, 7, 64):
+        z = encoder.embed_new(graph, torch.empty(2, 0, dtype=torch.int64), num_users)
+        assert z.unique(dim=0).size(0) == 1

@@ -131,8 +131,10 @@ class SequenceEncoder(MovieTableEncoder):
         parts = [self._users(batch, history) / self.temperature, self.closed_form.users(known_movies)]
         parts += [is_known / self.temperature, 1 - is_known]
         z_user = torch.cat(parts, dim=1)
-        prior = self.constant - log_normalizer(z_user, table, history.source, known_movies.node)
-        return with_prior(z_user, prior.expand(len(z_user)), table.index_select(0, movie))
+        normalizer = log_normalizer(z_user, table, history.source, known_movies.node)
+        # The same for all users of whom nothing is known, to the last bit: where scores tie, they do for any batch.
+        normalizer = torch.where(history.length > 0, normalizer, self.popularity.logsumexp(dim=0))
+        return with_prior(z_user, self.constant - normalizer, table.index_select(0, movie))
 
     def embed_for_training(self, batch: HeteroData) -> dict[NodeType, Tensor]:
         """What is learned, [num_nodes, hidden_channels + 2]: without the closed form, and not normalised."""
