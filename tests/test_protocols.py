@@ -56,7 +56,7 @@ def test_the_protocol_is_handed_to_the_model(root, tmp_path, monkeypatch):
     )
     for flags in ([], ["--data.split.strategy=temporal", "--data.split.history=rolling"]):
         fit(root, *flags, "--trainer.max_epochs=1")
-    assert {(handover.is_temporal, handover.history) for handover in handed} == {(False, "frozen"), (True, "rolling")}
+    assert {(handover.is_by_time, handover.history) for handover in handed} == {(False, "frozen"), (True, "rolling")}
 
 
 def test_rolling_history_needs_a_split_by_time(root, capsys):

@@ -95,7 +95,7 @@ def data_summary(data: MovieLensDataModule) -> str:
         lines.append(
             f"{read:,} {rows} read: {read - left_out:,} kept, {left_out:,} left out" + f" ({reasons})" * bool(reasons)
         )
-    if data.is_temporal:
+    if data.is_by_time:
         shares = ", ".join(f"{100 * share:.1f} % of {part}" for part, share in data.tied.items() if share is not None)
         lines += [f"tied in time with another link of their user, so that neither is earlier: {shares}"] * bool(shares)
     return "\n".join([*lines, *(f"note: {note}" for note in tables.notes)])

@@ -43,7 +43,7 @@ class RankingMetrics(Callback):
         """Refuses a fit that watches what it never ranks."""
         watched = {getattr(callback, "monitor", None) for callback in trainer.callbacks}  # type: ignore[attr-defined]
         data, of_labels = data_of(trainer), sorted(f"val/{name}" for name in LABEL_METRICS if f"val/{name}" in watched)
-        if stage == "fit" and data is not None and not data.is_temporal and of_labels:
+        if stage == "fit" and data is not None and not data.is_by_time and of_labels:
             raise UserError(
                 f"--data.split.strategy {data.split_settings.strategy} has no {of_labels[0]} to watch: "
                 "watch val/auroc, or give a split by time (leave_last_out or temporal)"

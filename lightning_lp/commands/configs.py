@@ -3,8 +3,12 @@
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from lightning_lp.errors import UserError, nearest
 
@@ -12,6 +16,9 @@ _FOLDER = Path(__file__).parent / "configs"
 _OPTIONS = ("--config", "-c")
 _OLD_FOLDER = ("scripts", "configs")
 """Where the files were until 0.1.0; such a path works for one release more."""
+_STRATEGY = "--data.split.strategy"
+_SPLIT = "--data.split"
+_BY_TIME = "temporal", "leave_last_out"
 
 
 def names() -> list[str]:
@@ -39,6 +46,49 @@ def resolved(flags: Sequence[str]) -> list[str]:
             found[i] = f"--config={_path(value)}"
         elif i + 1 < len(flags):
             found[i : i + 2] = "--config", _path(flags[i + 1])
+    return found
+
+
+def begun(flags: Sequence[str]) -> list[str]:
+    """The flags of a training after the settings that it begins with: ``default``, or ``next`` for a split by time."""
+    flags = resolved(flags)
+    strategies = list(_strategies(flags))
+    name = "next" if strategies and strategies[-1] in _BY_TIME else "default"
+    return ["--config", str(packaged(name)), *flags]
+
+
+def _strategies(flags: Sequence[str]) -> Iterator[str]:
+    """What the flags, and the settings that they name, say of how to split, one after the other."""
+    for flag, following in pairwise([*flags, ""]):
+        name, is_set, value = flag.partition("=")
+        value = value if is_set else following
+        found: Any = None
+        if name == _STRATEGY:
+            found = value
+        elif name == _SPLIT:
+            found = _strategy_of(value)
+        elif name == "--config":
+            found = _read(Path(value))
+        if isinstance(found, str):
+            yield found
+
+
+def _read(path: Path) -> Any:
+    """What a settings file says; one that cannot be read is refused where settings are."""
+    try:
+        return _strategy_of(path.read_text(encoding="utf-8"), "data", "split")
+    except (OSError, ValueError):
+        return None
+
+
+def _strategy_of(text: str, *names: str) -> Any:
+    """The strategy in YAML, or in JSON, below some names; before 0.2 the split itself was the strategy."""
+    try:
+        found = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return None
+    for name in (*names, "strategy"):
+        found = found.get(name) if isinstance(found, dict) else found
     return found
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from lightning_lp.commands.configs import packaged
+from lightning_lp.commands.configs import begun
 from lightning_lp.commands.parser import Parser
 
 
@@ -34,7 +34,7 @@ def new_users(args: Sequence[str] | None = None) -> None:
         root = Path(folder) / data.dataset_name
         write_without(read_tables(data.root), hidden, root)
         given = ["--seed_everything", str(options.seed), "--data.root", str(root), "--trainer.default_root_dir", folder]
-        fitted = main(["fit", "--config", str(packaged("default")), *flags, *given])  # leaves the best weights in it
+        fitted = main(["fit", *begun(flags), *given])  # leaves the best weights in it
         metrics = judge_new_users(hidden, fitted.datamodule, fitted.model)
     rows = [(name, f"{values['recall@20']:.4f}", f"{values['ndcg@20']:.4f}") for name, values in metrics.items()]
     print_table(("model", "Recall@20", "NDCG@20"), rows)

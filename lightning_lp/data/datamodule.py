@@ -204,7 +204,7 @@ class MovieLensDataModule(pl.LightningDataModule):
         self._check_reads()
         if (module := self._module) is not None:
             settings, rating = self.split_settings, self.graph.data[RATES].get("rating")
-            told = settings.neg_sampling_ratio, self.load_state_dict, self.is_temporal, settings.history, rating
+            told = settings.neg_sampling_ratio, self.load_state_dict, self.is_by_time, settings.history, rating
             module.take_over(Handover(self.split, *told))
 
     def _check_times(self) -> None:
@@ -218,7 +218,7 @@ class MovieLensDataModule(pl.LightningDataModule):
             raise UserError(f"--data.split.history rolling needs the time of ratings: {problem}")
 
     @property
-    def is_temporal(self) -> bool:
+    def is_by_time(self) -> bool:
         """Whether the split is by time, and labels have times; sets the data up."""
         if not self._is_set_up:  # what is asked within setup must not begin it again
             self.setup()
@@ -232,7 +232,7 @@ class MovieLensDataModule(pl.LightningDataModule):
         that is not held out. None where there is no such part, or the split is not by time.
         """
         parts: dict[str, float | None] = dict.fromkeys(("val", "test"))
-        if self.is_temporal:
+        if self.is_by_time:
             links = self.graph.data[RATES]
             tied = is_tied(links.edge_index[0], links.time)
             for name, graph in self.split.held_out.items():
@@ -341,7 +341,7 @@ class MovieLensDataModule(pl.LightningDataModule):
                 f"{' and '.join(have) or 'neither rating nor time'}: give the columns (--data.columns.rating, "
                 "--data.columns.time), or choose another encoder"
             )
-        if self.reads.temporal_strategy is not None and not self.is_temporal:
+        if self.reads.temporal_strategy is not None and not self.is_by_time:
             raise UserError(
                 "the encoder learns from what came before each rating, and this split is not by time: give "
                 "--data.split.strategy leave_last_out (or temporal), or choose another encoder"
@@ -462,7 +462,7 @@ class MovieLensDataModule(pl.LightningDataModule):
             UserError: users, movies, genres, links or the split differ.
         """
         self.setup()
-        is_of_source = self.is_temporal and self.split_settings.non_links != "any"
+        is_of_source = self.is_by_time and self.split_settings.non_links != "any"
         check_state(state_dict, self.graph, self.split, self.root, is_of_source=is_of_source)
 
     def _check_ranks(self, trainer: pl.Trainer) -> None:

@@ -47,7 +47,7 @@ class Handover:
         split: the graphs of all parts.
         neg_sampling_ratio: non-links per link among the validation and test labels.
         check: refuses what a checkpoint tells of its data, if that is other data.
-        is_temporal: whether the split is by time, and labels have times.
+        is_by_time: whether the split is by time, and labels have times.
         history: which links are earlier than a held-out one, in an evaluation by time.
         rating: [num_links] float32 ratings of all links, at the places that ``edge_label_id`` names. None: unknown.
     """
@@ -55,7 +55,7 @@ class Handover:
     split: LinkSplit
     neg_sampling_ratio: float = 2.0
     check: Callable[[dict[str, Any]], None] = field(default=lambda state: None)
-    is_temporal: bool = False
+    is_by_time: bool = False
     history: History = "frozen"
     rating: Tensor | None = None
 

@@ -56,7 +56,7 @@ def test_parts_are_taken_as_they_are(tables, tmp_path, root):
         part: pairs(tables[part]) for part in ("val", "test")
     }
     assert data.split.train_links.size(1) == 700
-    assert (data.is_temporal, data.num_features > 0) == (True, True)
+    assert (data.is_by_time, data.num_features > 0) == (True, True)
     whole = MovieLensDataModule(str(root))
     assert (data.num_users, data.num_movies) == (whole.num_users, whole.num_movies)
     assert data.graph.fingerprint == whole.graph.fingerprint, "all that is known is what one file would tell"
@@ -67,7 +67,7 @@ def test_benchmark_files_of_two_columns_will_do(tables, tmp_path):
     bare = {name: table[["userId", "movieId"]] for name, table in tables.items() if name != "val"}
     data = data_in(tmp_path, bare)
     assert list(data.split.held_out) == ["test"]
-    assert not data.is_temporal
+    assert not data.is_by_time
     assert describe(data)["split"].items() >= {"strategy": "given", "val_tied": None, "test_tied": None}.items()
     assert "note: movies are those that are rated, without titles and genres" in data_summary(data)
     with pytest.raises(UserError, match=r"--data\.split\.num_val 0 has held no links out.*given links of that part"):
@@ -88,7 +88,7 @@ def test_own_columns_formats_and_names(tables, tmp_path):
     data = MovieLensDataModule(str(tmp_path), split=GIVEN, columns=Columns(user="who", movie="what", time="when"))
     data.setup()
     assert {part: len(links_of(data, part)) for part in ("val", "test")} == {"val": 100, "test": 100}
-    assert data.is_temporal
+    assert data.is_by_time
 
 
 def test_a_pair_of_two_parts_is_dropped_from_the_later_one(tables, tmp_path):
@@ -117,7 +117,7 @@ def test_ids_are_read_by_one_rule_in_all_parts(tables, tmp_path):
 def test_ratings_and_times_count_where_all_files_have_them(tables, tmp_path):
     data = data_in(tmp_path, {**tables, "test": tables["test"].drop(columns=["rating", "timestamp"])})
     assert not {"rating", "time"} & set(data.graph.data[RATES])
-    assert not data.is_temporal
+    assert not data.is_by_time
     notes = data_summary(data)
     assert "note: column rating is ignored: test.csv has none" in notes
     assert "note: times are ignored, and the split is not by time: " in notes

@@ -18,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from lightning_lp.checkpointing import signals
 from lightning_lp.commands.cli import main, settings_of
-from lightning_lp.commands.configs import packaged
+from lightning_lp.commands.configs import begun
 from lightning_lp.commands.parser import Parser
 from lightning_lp.commands.quiet import without_output
 from lightning_lp.commands.tune.study import METRIC, best_of, finished_of, opened, prepare, queue_again
@@ -64,7 +64,7 @@ def run_search(args: Sequence[str] | None = None) -> None:
         SystemExit: options that cannot be parsed, ``--help``, or status 130 (143) after Ctrl-C (SIGTERM).
     """
     options, flags = _parse(args)
-    settings = settings_of(["--config", str(packaged("default")), *flags])
+    settings = settings_of(begun(flags))
     _check_settings(settings)
     status = 0
     with signals.exiting(), opened(options.study, options.metric) as study:

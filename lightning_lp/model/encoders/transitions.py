@@ -162,7 +162,8 @@ def feature_grams(features: Tensor, core: Tensor, num_movies: int) -> tuple[Tens
 def _factor(gram: Tensor, l2: float) -> Tensor:
     ridge = gram.clone()
     ridge.diagonal().add_(l2)
-    return torch.linalg.cholesky(ridge, out=ridge)
+    factor: Tensor = torch.linalg.cholesky(ridge, out=ridge)
+    return factor
 
 
 def transition_grams(
