@@ -83,7 +83,8 @@ def prepare(study: optuna.Study, start: Mapping[str, Any], settings: Mapping[str
     now = dict(_flat({"metric": METRIC, **settings}))
     now = json.loads(json.dumps({name: value for name, value in now.items() if not name.startswith(_HARMLESS)}))
     before = {"metric": METRIC, **_named_now(study.user_attrs.get("settings", now))}
-    for name in sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name)):
+    changed = (name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
+    for name in sorted(changed, key=lambda name: (not name.startswith("data."), name)):  # others may follow from these
         if finished_of(study):
             raise UserError(
                 f"{name} is {now.get(name)}, and the trials of the study have {before.get(name)}: "
