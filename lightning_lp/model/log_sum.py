@@ -68,7 +68,7 @@ def _blocks(z_user: Tensor, z_movie: Tensor, user: Tensor) -> list[tuple[slice, 
     wanted = _CACHED_SCORES if z_user.device.type == "cpu" else _GPU_SCORES
     size = max(_MIN_ROWS, wanted // len(z_movie))
     starts = torch.arange(0, len(z_user) + size, size, device=user.device)
-    seen = torch.searchsorted(user, starts).tolist()
+    seen = torch.searchsorted(user.contiguous(), starts).tolist()
     return [
         (slice(i * size, min((i + 1) * size, len(z_user))), slice(seen[i], seen[i + 1])) for i in range(len(seen) - 1)
     ]
