@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lightning_lp.model.encoders.causal import CausalAttention, rating_buckets
+from lightning_lp.model.encoders.causal import CausalAttention, _looked_up, rating_buckets
 from lightning_lp.model.encoders.windows import windows
 
 
@@ -45,6 +45,16 @@ def test_a_layer_against_a_loop(has_time):
             z = x[row, place] + layer.value(torch.cat(read))
             z = z + layer.out(F.gelu(layer.hidden(layer.hidden_norm(z))))
             torch.testing.assert_close(found[row, place], attention.out(attention.norm(z)), rtol=1e-4, atol=1e-5)
+
+
+def test_what_is_looked_up_has_the_gradient_of_an_embedding():
+    table, bucket = torch.randn(7, 2, requires_grad=True), torch.randint(5, (3, 4, 4))
+    weight = torch.randn(3, 2, 4, 4)
+    expected = F.embedding(bucket, table).permute(0, 3, 1, 2)
+    found = _looked_up(table, bucket.int())
+    assert torch.equal(found, expected)
+    grads = [torch.autograd.grad((weight * value).sum(), table)[0] for value in (found, expected)]
+    torch.testing.assert_close(*grads)
 
 
 def test_a_place_sees_what_is_before_it_and_no_further_than_its_layers_reach():

@@ -1,8 +1,11 @@
 """Reads sequences in their order: causal self-attention, which says at each place what comes next."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 _NUM_GAPS = 32
 """Buckets of the time between two links: powers of two."""
@@ -60,12 +63,10 @@ class CausalAttention(nn.Module):
         """
         place = torch.arange(h.size(1), device=h.device)
         distance = place[:, None] - place
-        hidden = (distance < 0) | (distance >= self.length)
-        distance = distance.clamp(0, self.length - 1)
         gap = None if time is None else _gap_buckets(time)
         h = self.dropout(h + self.rating(rating))
         for layer in self.layers:
-            h = layer(h, distance, gap, hidden)
+            h = layer(h, distance, gap)
         read: Tensor = self.out(self.norm(h))
         return read
 
@@ -81,25 +82,50 @@ class _Layer(nn.Module):
         self.hidden, self.out = nn.Linear(channels, 2 * channels), nn.Linear(2 * channels, channels)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, h: Tensor, distance: Tensor, gap: Tensor | None, hidden: Tensor) -> Tensor:
+    def forward(self, h: Tensor, distance: Tensor, gap: Tensor | None) -> Tensor:
         num_rows, width, channels = h.shape
-        bias = self._bias(distance, gap).masked_fill(hidden, -torch.inf)
         qkv = self.qkv(self.norm(h)).view(num_rows, width, 3, self.num_heads, -1)
         query, key, value = qkv.permute(2, 0, 3, 1, 4)  # [num_rows, num_heads, width, channels of a head] each
-        read = F.scaled_dot_product_attention(query, key, value, attn_mask=bias.to(query.dtype))
+        bias = self._bias(distance, gap).to(query.dtype)
+        read = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
         h = h + self.dropout(self.value(read.transpose(1, 2).reshape(num_rows, width, channels)))
         updated: Tensor = h + self.dropout(self.out(self.dropout(F.gelu(self.hidden(self.hidden_norm(h))))))
         return updated
 
     def _bias(self, distance: Tensor, gap: Tensor | None) -> Tensor:
-        """[1 or num_rows, num_heads, width, width] what is added to the products."""
-        bias = F.embedding(distance, self.distance)[None]  # [1, width, width, num_heads]
-        if gap is not None:
-            bias = bias + F.embedding(gap, self.gap)
-        return bias.permute(0, 3, 1, 2)
+        """[1 or num_rows, num_heads, width, width] what is added to the products; -inf where a place does not see."""
+        length = len(self.distance)
+        bias = _looked_up(self.distance, distance.clamp(0, length - 1)[None])
+        bias = bias.masked_fill((distance < 0) | (distance >= length), -torch.inf)
+        return bias if gap is None else bias + _looked_up(self.gap, gap)
 
 
 def _gap_buckets(time: Tensor) -> Tensor:
     """[num_rows, width, width] int32: of each place and each before it, log2 of the time between them."""
-    gap = (time[:, :, None] - time[:, None, :]).clamp_(min=0).add_(1)
-    return (torch.frexp(gap.float()).exponent - 1).clamp_(max=_NUM_GAPS - 1)
+    gap = ((time + 1)[:, :, None] - time[:, None, :]).float().clamp_(min=1)
+    return gap.view(torch.int32).bitwise_right_shift_(23).sub_(127).clamp_(max=_NUM_GAPS - 1)  # a float's exponent
+
+
+def _looked_up(table: Tensor, bucket: Tensor) -> Tensor:
+    """[num_rows, num_heads, width, width] of a table [num_buckets, num_heads], for buckets [num_rows, width, width]."""
+    if bucket.device.type != "cpu":
+        return F.embedding(bucket, table).permute(0, 3, 1, 2)
+    found: Tensor = _LookedUp.apply(table, bucket)  # type: ignore[no-untyped-call]
+    return found
+
+
+class _LookedUp(torch.autograd.Function):
+    """Its gradient is a histogram: an eighth of the time of that of an embedding on a CPU."""
+
+    @staticmethod
+    def forward(ctx: Any, table: Tensor, bucket: Tensor) -> Tensor:
+        ctx.save_for_backward(bucket)
+        ctx.num_buckets = len(table)
+        return F.embedding(bucket, table).permute(0, 3, 1, 2)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        bucket = ctx.saved_tensors[0].flatten()
+        heads = [torch.bincount(bucket, head.flatten(), ctx.num_buckets) for head in grad.unbind(1)]
+        return torch.stack(heads, dim=1).to(grad.dtype), None
