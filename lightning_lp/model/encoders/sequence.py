@@ -108,7 +108,7 @@ class SequenceEncoder(MovieTableEncoder):
         num_layers: int = 2,
         length: int = 100,
         dropout: float = 0.2,
-        temperature: float = 1.0,
+        temperature: float = 2.0,
         transition_channels: int = 1024,
         spectral_channels: int = 512,
     ) -> None:
