@@ -47,11 +47,16 @@ def curves(folder: Path) -> dict[str, list[float]]:
     return {tag: [point.value for point in events.Scalars(tag)] for tag in tags}
 
 
+BY_TIME = "--data.split.strategy=leave_last_out", "--model.encoder.dropout=0"
+
+
 @pytest.mark.slow
-def test_four_processes_learn_as_one_with_the_same_global_batch(root):
+@pytest.mark.parametrize("split", [(), BY_TIME], ids=["history", "sequence"])
+def test_four_processes_learn_as_one_with_the_same_global_batch(root, split):
     flags = [
         "fit",
         f"--data.root={root}",
+        *split,
         "--model.encoder.hidden_channels=8",
         "--model.lr=0.01",
         "--trainer.max_epochs=2",

@@ -292,6 +292,7 @@ class MovieLensDataModule(pl.LightningDataModule):
             degree=torch.bincount(self.split.train_links[0], minlength=self.num_users),
             positives=avoided,
             neg_sampling=NegativeSampling("binary", self.sampling.neg_sampling_ratio),
+            group=self.split.train[RATES].edge_label_index[0] if self.reads.groups_users else None,
             **self._by_time,
         )
 
@@ -348,7 +349,9 @@ class MovieLensDataModule(pl.LightningDataModule):
             )
 
     def _fan_out(self, *, is_training: bool = True) -> dict[EdgeType, list[int]]:
-        """Neighbours to sample per node in each hop: as the settings say, else as the model wishes; in evaluation all.
+        """Neighbours to sample per node in each hop: as the settings say, else as the model wishes.
+
+        In evaluation all, and in training none of a model that reads none there.
 
         Raises:
             UserError: the settings ask for another number of hops than the model reads.
@@ -368,6 +371,8 @@ class MovieLensDataModule(pl.LightningDataModule):
             hops = len(given) if given is not None else hops
             wanted = sampling.eval_num_neighbors or [-1] * hops
             wished, given = {key: wanted if any(n) else n for key, n in wished.items()}, given and wanted
+        elif not reads.trains_on_messages:
+            wished = {key: [0] * hops for key in wished}
         if given is not None:
             wished = {key: given if key in reads.edge_types else [0] * len(given) for key in wished}
         of_movies = sampling.num_neighbors_of_movies

@@ -29,6 +29,8 @@ class Reads:
             are not looked at.
         all_nodes: whether it embeds all nodes at once in an evaluation with all neighbours: batches then carry labels
             alone, and ``batch.embedded`` the part of the split.
+        groups_users: whether the training links of a user are to be together in a batch.
+        trains_on_messages: whether it reads messages in training; if not, none are sampled unless the user says so.
     """
 
     num_neighbors: dict[EdgeType, list[int]] | None = None
@@ -37,6 +39,8 @@ class Reads:
     optional_edge_attrs: tuple[str, ...] = ()
     temporal_strategy: TemporalStrategy | None = None
     all_nodes: bool = False
+    groups_users: bool = False
+    trains_on_messages: bool = True
 
 
 @dataclass(frozen=True)

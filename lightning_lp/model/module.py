@@ -126,6 +126,8 @@ class LinkPredictionModule(pl.LightningModule):
             encoder.optional_edge_attrs,
             encoder.temporal_strategy,
             all_nodes=True,
+            groups_users=encoder.groups_users,
+            trains_on_messages=encoder.trains_on_messages,
         )
 
     def take_over(self, handover: Handover) -> None:

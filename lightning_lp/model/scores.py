@@ -6,10 +6,12 @@ from functools import cached_property
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 from torch_geometric.data import HeteroData
 from torch_geometric.typing import NodeType
 
 from lightning_lp.data.schema import MOVIE, RATES, REV_RATES, USER
+from lightning_lp.model.log_sum import log_sums
 
 MAX_SCORES = 2**25
 """Held at once. Of a catalogue with more for the users of a batch, training compares with a sample."""
@@ -79,16 +81,10 @@ def log_normalizer(z_user: Tensor, z_movie: Tensor, user: Tensor, movie: Tensor)
     Args:
         z_user: [num_users, channels] vectors.
         z_movie: [num_movies, channels] vectors of the whole catalogue.
-        user: [num_seen] int64 rows of ``z_user``, ascending.
+        user: [num_seen] int64 rows of ``z_user``.
         movie: [num_seen] int64 rows of ``z_movie``: what that user has rated.
     """
-    size = max(1, MAX_SCORES // len(z_movie))
-    sums = []
-    for start in range(0, len(z_user), size):
-        first, last = torch.searchsorted(user, torch.tensor([start, start + size], device=user.device)).tolist()
-        scores = unseen_scores(z_user[start : start + size], z_movie, user[first:last] - start, movie[first:last])
-        sums.append(scores.logsumexp(dim=1).clamp(min=_LEAST))
-    return torch.cat(sums) if sums else z_user.new_zeros(0)
+    return log_sums(z_user, z_movie, user, movie).clamp(min=_LEAST)
 
 
 class BatchScores:
@@ -132,13 +128,13 @@ class BatchScores:
         log_z[self._users] = self.log_normalizer.detach()
         others = self._others
         with torch.no_grad():
-            log_z[others] = self._log_sum(self._compare(others))
+            log_z[others] = self._log_sums(others)
         return logits - log_z.clamp(min=_LEAST)[self._index[0]]
 
     @cached_property
     def log_normalizer(self) -> Tensor:
         """[num_users] log of the sum of exp(score) over all movies but those that are rated, or its estimate."""
-        return self._log_sum(self.candidates)
+        return self._log_sums(self._users)
 
     @cached_property
     def candidates(self) -> Tensor:
@@ -147,7 +143,7 @@ class BatchScores:
         The users are those with links. A link's own movie is among the movies of a whole catalogue, and -inf in a
         sample.
         """
-        return self._compare(self._users)
+        return unseen_scores(*self._compared(self._users))
 
     @property
     def is_sample(self) -> bool:
@@ -183,8 +179,11 @@ class BatchScores:
         is_other[self._users] = False
         return is_other.nonzero().flatten()
 
-    def _compare(self, users: Tensor) -> Tensor:
-        """[len(users), num_candidates] scores, -inf for what a user has rated and, in a sample, for its links."""
+    def _compared(self, users: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Vectors of users and candidates, and the rows of both that are not compared.
+
+        Those are what a user has rated and, in a sample, its links.
+        """
         drawn, nodes = self._drawn, self._batch[MOVIE].node_id
         movie, user = self._batch[REV_RATES].edge_index
         if drawn.is_sample:
@@ -193,13 +192,16 @@ class BatchScores:
         column = _place(drawn.movie, int(nodes.max()) + 1)[nodes[movie]]
         is_shown = (row >= 0) & (column >= 0)
         z_user = self._z_user.index_select(0, users)[:, : drawn.z.size(1)]
-        return unseen_scores(z_user, drawn.z, row[is_shown], column[is_shown])
+        return z_user, drawn.z, row[is_shown], column[is_shown]
 
-    def _log_sum(self, candidates: Tensor) -> Tensor:
+    def _log_sums(self, users: Tensor) -> Tensor:
+        """[len(users)] logs of the sums of exp(score), each divided by how often its movie is drawn."""
+        z_user, z_movie, row, column = self._compared(users)
         log_count = self._drawn.log_count
         if log_count.numel() == 1:
-            return candidates.logsumexp(dim=1) - log_count
-        return (candidates - log_count).logsumexp(dim=1)
+            return log_sums(z_user, z_movie, row, column) - log_count
+        z_user = pad(z_user.float(), (0, 1), value=1.0)  # one more channel: a candidate's score less log_count
+        return log_sums(z_user, torch.cat([z_movie.float(), -log_count[:, None]], dim=1), row, column)
 
 
 def _place(values: Tensor, least_size: int) -> Tensor:

@@ -1,14 +1,16 @@
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import pytorch_lightning as pl
 import torch
 
 from lightning_lp.data.datamodule import MovieLensDataModule
-from lightning_lp.data.schema import RATES, REV_RATES, Columns
+from lightning_lp.data.schema import RATES, REV_RATES, USER, Columns
 from lightning_lp.data.settings import Sampling, SplitSettings
 from lightning_lp.data.sources.synthetic import write_movielens
 from lightning_lp.errors import UserError
+from lightning_lp.model.module import LinkPredictionModule
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +42,31 @@ def test_titles_are_read_or_not(root):
     assert read.num_terms > 0
     assert (unread.num_terms, unread.max_terms) == (0, 1)
     assert read.num_users == unread.num_users
+
+
+@pytest.mark.parametrize("given", [None, [3]])
+def test_links_of_a_user_are_together_where_the_model_groups_them(root, given):
+    """And messages are sampled in evaluation, and in training if the settings say so."""
+    data = MovieLensDataModule(
+        root=root,
+        split=SplitSettings("leave_last_out"),
+        sampling=Sampling(num_neighbors=given, eval_num_neighbors=[-1]),
+        batch_size=50,
+    )
+    sizes = data.num_users, data.num_movies, data.num_features, data.num_terms, data.max_terms
+    module = LinkPredictionModule(*sizes, encoder="sequence")
+    data.trainer = SimpleNamespace(world_size=1, global_rank=0, lightning_module=module)
+    data.setup("fit")
+    seen, messages = [], 0
+    for batch in data.train_dataloader():
+        is_link = batch[RATES].edge_label > 0
+        seen += batch[USER].node_id[batch[RATES].edge_label_index[0, is_link]].tolist()
+        messages += batch[REV_RATES].num_edges
+    runs = [user for i, user in enumerate(seen) if i == 0 or seen[i - 1] != user]
+    assert len(runs) == len(set(seen)) == 40
+    assert sorted(seen) == data.split.train_links[0].tolist()
+    assert (messages > 0) is (given is not None)
+    assert min(batch[REV_RATES].num_edges for batch in data.val_dataloader()) > 0
 
 
 class OwnModule(pl.LightningModule):

@@ -2,18 +2,19 @@
 
 import numpy as np
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch_geometric.data import HeteroData
+from torch_geometric.sampler import NegativeSampling
 
-from lightning_lp.data.schema import MOVIE, RATES, REV_RATES, USER
+from lightning_lp.data.schema import RATES, REV_RATES, USER
 from lightning_lp.graph.loader import link_loader
 from lightning_lp.graph.sequences import sequences
 from lightning_lp.model.encoders.base import Sizes
 from lightning_lp.model.encoders.popularity import popularity_now
-from lightning_lp.model.encoders.readout import recent_links
 from lightning_lp.model.encoders.sequence import SequenceEncoder
-from tests.graphs import histories, make_graph, random_links, split
+from lightning_lp.model.module import LinkPredictionModule
+from tests.graphs import make_graph, random_links, train_alone
 
 NUM_USERS, NUM_MOVIES = 20, 30
 
@@ -39,14 +40,6 @@ def made(graph: HeteroData, **options: object) -> SequenceEncoder:
     return encoder
 
 
-@given(histories(), st.integers(1, 7))
-def test_the_latest_links_are_taken_latest_first(history, length):
-    recent = recent_links(history, length, rating=torch.arange(history.node.numel()).float())
-    for user in range(history.num_sources):
-        edges = history.edge[history.indptr[user] : history.indptr[user + 1]].tolist()[::-1][:length]
-        assert recent.edge[user][recent.mask[user]].tolist() == edges
-
-
 def test_the_window_of_popularity_fits_the_data():
     """Movie 0 was rated by all long ago, movie 1 by some of late."""
     old, new = torch.arange(60), torch.arange(60, 80)
@@ -59,45 +52,176 @@ def test_the_window_of_popularity_fits_the_data():
     assert without[0] > without[1] > without[2]
 
 
-def test_a_user_is_its_latest_links_in_their_order():
+def links_of(graph: HeteroData, user: int, before: int) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """What ``embed_new`` takes: the links of a user that are strictly earlier, in their order."""
+    store = graph[RATES]
+    earlier = ((store.edge_index[0] == user) & (store.time < before)).nonzero().flatten()
+    earlier = earlier[store.time[earlier].argsort(stable=True)]
+    edges = torch.stack([store.edge_index[1, earlier], torch.zeros_like(earlier)])
+    return edges, {name: store[name][earlier] for name in ("time", "rating")}
+
+
+def test_a_user_is_its_links_in_their_order():
     graph = timed_graph()
     encoder = made(graph)
     z = encoder.embed_all(graph)[0]
-    history = sequences(graph[RATES].edge_index, graph[RATES].time, NUM_USERS)
-    user = int(history.length.argmax())
-    latest = slice(int(history.indptr[user + 1]) - 5, int(history.indptr[user + 1]))
-    edges, seen = torch.stack([history.node[latest], torch.zeros(5, dtype=torch.int64)]), history.edge[latest]
-    attrs = {"time": graph[RATES].time[seen], "rating": graph[RATES].rating[seen]}
-    new = encoder.embed_new(graph, edges, 1, attrs)
-    torch.testing.assert_close(new[0, :-1], z[user, :-1], rtol=1e-4, atol=1e-5)  # the last is of all it has seen
+    user = int(torch.bincount(graph[RATES].edge_index[0]).argmax())
+    edges, attrs = links_of(graph, user, before=999)
+    torch.testing.assert_close(encoder.embed_new(graph, edges, 1, attrs)[0], z[user], rtol=1e-4, atol=1e-5)
     turned = encoder.embed_new(graph, edges.flip(1), 1, {"rating": attrs["rating"].flip(0)})
-    assert not torch.allclose(turned[0, :-1], z[user, :-1], atol=1e-3)
+    assert not torch.allclose(turned[0, :8], z[user, :8], atol=1e-3)
 
 
-def test_a_link_is_scored_by_what_preceded_it():
-    """Its user's vector in a training batch is that of a new user with the links before it."""
-    graph = timed_graph()
-    parts = split(graph, "leave_last_out", disjoint_train_ratio=0.0)
-    encoder = made(parts.val).eval()
-    loader = link_loader(
-        parts.train, encoder.num_neighbors, edge_type=RATES, rev_edge_type=REV_RATES, batch_size=16,
-        time_attr="time", temporal_strategy="last",
+def training_batches(graph: HeteroData, encoder: SequenceEncoder, batch_size: int = 16, **options: object):
+    """Batches of all links by time, as a data module gives them: by user, and without messages."""
+    graph = graph.clone()
+    store = graph[RATES]
+    store.edge_label_index, store.edge_label = store.edge_index, torch.ones(store.num_edges)
+    store.edge_label_time = store.time
+    fan_out = {edge_type: [0] for edge_type in encoder.num_neighbors}
+    yield from link_loader(
+        graph, fan_out, edge_type=RATES, rev_edge_type=REV_RATES, batch_size=batch_size, time_attr="time",
+        temporal_strategy="last", neg_sampling=NegativeSampling("binary", 1.0), group=store.edge_index[0], **options,
     )  # fmt: skip
-    num_scored = 0
-    for batch in loader:
-        batch[MOVIE].x = graph[MOVIE].x[batch[MOVIE].node_id]
-        z_user = encoder(batch)[USER]
-        for label in range(batch[RATES].edge_label_index.size(1)):
-            row, time = int(batch[RATES].edge_label_index[0, label]), batch[RATES].edge_label_time[label]
-            user, links = batch[USER].node_id[row], parts.val[RATES]
-            before = ((links.edge_index[0] == user) & (links.time < time)).nonzero().flatten()
-            before = before[links.time[before].argsort()][-5:]
-            edges = torch.stack([links.edge_index[1, before], torch.zeros_like(before)])
-            attrs = {name: links[name][before] for name in ("time", "rating")}
-            expected = encoder.embed_new(graph, edges, 1, attrs)[0]
-            torch.testing.assert_close(z_user[row], expected, rtol=1e-4, atol=1e-4)
-            num_scored += 1
-    assert num_scored == parts.train_links.size(1)
+
+
+def trained_vectors(graph: HeteroData, encoder: SequenceEncoder, batch_size: int = 16) -> torch.Tensor:
+    """[num_links, 8] what the losses see of the user of each link, in evaluation mode."""
+    found = torch.full((graph[RATES].num_edges, 8), torch.nan)
+    encoder.eval()
+    for batch in training_batches(graph, encoder, batch_size):
+        z_user = encoder.embed_for_training(batch)[USER].detach()
+        row = batch[RATES].edge_label_index[0]
+        is_link = batch[RATES].edge_label > 0
+        found[batch[RATES].input_id] = z_user[row[is_link], :8]
+        of_negatives = batch[USER].batch[row[~is_link]]
+        assert torch.equal(found[batch[RATES].input_id[of_negatives]], z_user[row[~is_link], :8])
+    assert not found.isnan().any()
+    return found
+
+
+def tied_graph(seed: int, num_links: int) -> HeteroData:
+    graph, rng = timed_graph(seed, num_links), np.random.default_rng(seed)
+    time, rating = rng.integers(0, rng.integers(1, 10**6), num_links), rng.integers(1, 6, num_links) / np.float32(1)
+    for store in (graph[RATES], graph[REV_RATES]):
+        store.time, store.rating = torch.from_numpy(time), torch.from_numpy(rating)
+    return graph
+
+
+@settings(max_examples=15)
+@given(st.integers(0, 2**31), st.integers(1, 300), st.integers(1, 12), st.integers(1, 40))
+def test_a_link_is_learned_from_what_preceded_it(seed, num_links, length, batch_size):
+    """Its user's vector in training is that of a user with the links that are strictly earlier, in a graph of those."""
+    graph = tied_graph(seed, num_links)
+    encoder = made(graph, length=length)
+    trained = trained_vectors(graph, encoder, batch_size)
+    for time in graph[RATES].time.unique()[:: 1 + num_links // 20]:
+        earlier, asked = graph[RATES].time < time, graph[RATES].time == time
+        cut = graph.clone()
+        for store in (cut[RATES], cut[REV_RATES]):
+            for name in ("edge_index", "time", "rating"):
+                store[name] = store[name][..., earlier]
+        z = encoder.embed_all(cut)[0][graph[RATES].edge_index[0, asked], :8] * encoder.temperature
+        torch.testing.assert_close(trained[asked], z, rtol=1e-4, atol=1e-5)
+        link = int(asked.nonzero()[0])
+        edges, attrs = links_of(graph, int(graph[RATES].edge_index[0, link]), int(time))
+        z = encoder.embed_new(graph, edges, 1, attrs)[0, :8] * encoder.temperature
+        torch.testing.assert_close(trained[link], z, rtol=1e-4, atol=1e-5)
+
+
+@settings(max_examples=15)
+@given(st.integers(0, 2**31), st.integers(2, 300), st.integers(1, 12))
+def test_what_is_no_earlier_than_a_link_changes_nothing_that_it_is_learned_from(seed, num_links, length):
+    """Later links, their ratings and times may be others, fewer or more."""
+    graph, rng = tied_graph(seed, num_links), np.random.default_rng(seed)
+    encoder = made(graph, length=length)
+    before, state = trained_vectors(graph, encoder), encoder.state_dict()
+    time = int(rng.choice(graph[RATES].time.numpy()))
+    is_later, asked = graph[RATES].time >= time, graph[RATES].time <= time
+    changed = graph.clone()
+    for store, row in ((changed[RATES], 1), (changed[REV_RATES], 0)):
+        store.edge_index[row, is_later & ~asked] = (store.edge_index[row, is_later & ~asked] + 1) % NUM_MOVIES
+        store.edge_index[row, is_later & asked] = (store.edge_index[row, is_later & asked] + 2) % NUM_MOVIES
+        store.rating[is_later] = 6 - store.rating[is_later]
+        store.time[is_later & ~asked] += 1000
+    shown = made(changed, length=length)
+    shown.load_state_dict(state)
+    torch.testing.assert_close(trained_vectors(changed, shown)[asked], before[asked], rtol=1e-5, atol=1e-6)
+    fewer = graph.clone()
+    kept = asked | (torch.rand(num_links) < 0.3)
+    for store in (fewer[RATES], fewer[REV_RATES]):
+        for name in ("edge_index", "time", "rating"):
+            store[name] = store[name][..., kept]
+    shown.prepare(fewer, 2.0)
+    shown.load_state_dict(state)
+    torch.testing.assert_close(trained_vectors(fewer, shown)[asked[kept]], before[asked], rtol=1e-5, atol=1e-6)
+
+
+def test_what_is_earlier_changes_it():
+    graph = timed_graph()
+    encoder = made(graph, length=100)
+    before = trained_vectors(graph, encoder)
+    user = int(torch.bincount(graph[RATES].edge_index[0]).argmax())
+    links = (graph[RATES].edge_index[0] == user).nonzero().flatten()
+    first, *others = links[graph[RATES].time[links].argsort()].tolist()
+    for name, value in (("rating", 5.0), ("time", -(10**6)), ("edge_index", torch.tensor([user, 3]))):
+        changed = graph.clone()
+        changed[RATES][name][..., first] = value
+        other = made(changed, length=100)
+        other.load_state_dict(encoder.state_dict())
+        after = trained_vectors(changed, other)
+        seen = others[name == "time" :]  # whoever has one link has no time between two
+        assert all((after[link] - before[link]).abs().max() > 1e-4 for link in seen), name
+
+
+def test_the_same_batch_and_weights_give_the_same_whatever_else_is_in_the_batch():
+    graph = timed_graph()
+    encoder = made(graph)
+    together, alone = (trained_vectors(graph, encoder, size) for size in (200, 1))
+    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
+
+
+def test_two_processes_take_the_step_of_one():
+    """The mean of their gradients, which DDP computes, is the gradient of one process with the whole batch."""
+    graph = timed_graph()
+    encoder = made(graph, dropout=0.0)
+    module = LinkPredictionModule(NUM_USERS, NUM_MOVIES, 3, encoder=encoder)
+    module.encoder = encoder
+    graph[USER].degree = torch.bincount(graph[RATES].edge_index[0], minlength=NUM_USERS)
+
+    def gradients(batch):
+        module.zero_grad()
+        module.training_step(batch, 0).backward()
+        return {name: parameter.grad.clone() for name, parameter in module.named_parameters()}
+
+    for batch, *shares in zip(
+        training_batches(graph, encoder, 32),
+        *(training_batches(graph, encoder, 16, num_replicas=2, rank=rank) for rank in (0, 1)),
+        strict=True,
+    ):
+        sums = []
+        train_alone(module, mean=lambda value, sums=sums: sums.append(value) or value)
+        for share in shares:
+            module._scores(share).weight  # noqa: B018 (each process tells the other its sum)
+        train_alone(module)
+        expected = gradients(batch)
+        train_alone(module, mean=lambda _, sums=sums: torch.stack(sums).mean())
+        found = [gradients(share) for share in shares]
+        for name, gradient in expected.items():
+            mean = torch.stack([of_one[name] for of_one in found]).mean(dim=0)
+            torch.testing.assert_close(mean, gradient, rtol=1e-3, atol=1e-5, msg=name)
+
+
+def test_a_batch_of_first_links_has_all_gradients_and_no_history():
+    graph = timed_graph()
+    for store in (graph[RATES], graph[REV_RATES]):
+        store.time = torch.zeros_like(store.time)
+    encoder = made(graph)
+    batch = next(training_batches(graph, encoder))
+    z_user = encoder.embed_for_training(batch)[USER]
+    assert not z_user[:, :8].any()
+    z_user.sum().backward()
+    assert all(parameter.grad is not None for parameter in encoder.attention.parameters())
 
 
 def test_a_user_without_history_gets_what_is_popular_now():
@@ -114,8 +238,8 @@ def test_users_are_read_in_parts(monkeypatch):
     graph = timed_graph()
     encoder = made(graph)
     expected = encoder.embed_all(graph)[0]
-    monkeypatch.setattr("lightning_lp.model.encoders.sequence._MAX_USERS", 3)
-    torch.testing.assert_close(encoder.embed_all(graph)[0], expected)
+    monkeypatch.setattr("lightning_lp.model.encoders.sequence._ROWS", 3)
+    torch.testing.assert_close(encoder.embed_all(graph)[0], expected, rtol=1e-4, atol=1e-5)
 
 
 def test_popular_is_what_the_messages_at_hand_say():

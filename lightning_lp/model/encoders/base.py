@@ -84,6 +84,10 @@ class Encoder(nn.Module):
 
     ``last`` or ``uniform``. Each link of a mini-batch then has a user of its own, with the messages before its time.
     """
+    groups_users: ClassVar[bool] = False
+    """Whether the training links of a user are to be together in a batch: what they share is then computed once."""
+    trains_on_messages: ClassVar[bool] = True
+    """Whether :meth:`embed_for_training` reads the messages of a batch; if not, none are sampled in training."""
     needs_graph: ClassVar[bool] = False
     """Whether a training cannot begin without :meth:`prepare`."""
     reads_matrices: ClassVar[bool] = False
@@ -122,7 +126,9 @@ class Encoder(nn.Module):
         """Makes the parameters and buffers for a graph of these sizes; called once."""
 
     def prepare(self, graph: HeteroData, neg_sampling_ratio: float) -> None:
-        """Takes over what is known before a training begins; not called when one goes on from a checkpoint.
+        """Takes over what is known before a training begins.
+
+        It is called as well when one goes on from a checkpoint, whose parameters and buffers are loaded after this.
 
         Args:
             graph: nodes with their features, and all training links as messages.

@@ -31,6 +31,8 @@ _SHARES = 0.0, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0
 _SPECTRAL_L2 = 150.0
 _SCALES = tuple(2.0**power for power in range(10))
 """What scores may be multiplied with, so that they are the logits of a softmax."""
+_LENGTH = 50
+"""How many of the latest movies of a user count."""
 _MAX_JUDGED = 1024
 """Users whose last movie the weights are chosen by."""
 _MAX_MOVIES = 20480
@@ -52,7 +54,6 @@ class ClosedForm(nn.Module):
     Args:
         num_movies: size of the catalogue.
         widths: channels of each part.
-        length: how many of the latest movies of a user count.
 
     Attributes:
         weight: [2] float32: what transitions and similarities count in a score.
@@ -63,9 +64,9 @@ class ClosedForm(nn.Module):
     spectral_source: Tensor
     weight: Tensor
 
-    def __init__(self, num_movies: int, widths: Widths, length: int) -> None:
+    def __init__(self, num_movies: int, widths: Widths) -> None:
         super().__init__()
-        self.length, self.widths = length, widths
+        self.widths = widths
         self.register_buffer("transition_source", torch.zeros(num_movies, widths.transitions))
         self.register_buffer("transition_target", torch.zeros(num_movies, widths.transitions))
         self.register_buffer("spectral_source", torch.zeros(num_movies, widths.spectral))
@@ -97,7 +98,7 @@ class ClosedForm(nn.Module):
 
     def _weighted(self, history: Sequences, power: float) -> Tensor:
         """The sparse matrix [num_users, num_movies] of histories."""
-        value = history_weights(history.place, power, self.length)
+        value = history_weights(history.place, power, _LENGTH)
         edges = torch.stack([history.node, history.source])
         return adjacency(edges, history.num_sources, len(self.spectral_source), value)
 
@@ -126,7 +127,7 @@ class ClosedForm(nn.Module):
             last: [num_users] int64, the movie that came last of each.
             features: as :meth:`prepare`.
         """
-        first = replace(_FIRST, power=_POWERS[0], length=self.length)
+        first = replace(_FIRST, power=_POWERS[0], length=_LENGTH)
         users = users[torch.randperm(users.numel(), generator=torch.Generator().manual_seed(0))[:_MAX_JUDGED]]
         if not users.numel():
             return first
@@ -160,7 +161,7 @@ class ClosedForm(nn.Module):
         """[num, num_movies] the weighted histories of some users."""
         row = torch.full((history.num_sources,), -1)
         row[users] = torch.arange(users.numel())
-        row, weight = row[history.source], history_weights(history.place, power, self.length)
+        row, weight = row[history.source], history_weights(history.place, power, _LENGTH)
         rows = torch.zeros(users.numel(), len(self.spectral_source))
         return rows.index_put_((row[row >= 0], history.node[row >= 0]), weight[row >= 0], accumulate=True)
 

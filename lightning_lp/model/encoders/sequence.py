@@ -3,39 +3,67 @@
 import math
 from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.weak import WeakTensorKeyDictionary
 from torch_geometric.data import HeteroData
+from torch_geometric.data.storage import EdgeStorage
 from torch_geometric.typing import EdgeType, NodeType
 
 from lightning_lp.data.schema import MOVIE, RATES, REV_RATES, USER
 from lightning_lp.graph.sequences import Sequences, sequences
 from lightning_lp.model.encoders.base import NOTHING, Sizes, check_option
+from lightning_lp.model.encoders.causal import CausalAttention, rating_buckets
 from lightning_lp.model.encoders.closed_form import ClosedForm, Widths
 from lightning_lp.model.encoders.movie_table import MovieTableEncoder, with_prior
 from lightning_lp.model.encoders.popularity import popularity_now
-from lightning_lp.model.encoders.readout import Readout, recent_links
 from lightning_lp.model.encoders.spectral import feature_rows
+from lightning_lp.model.encoders.windows import windows
 from lightning_lp.model.scores import log_normalizer
 
-_MAX_USERS = 8192
-"""Whose histories are held in memory at once, movie by movie."""
+_ROWS = 16
+"""Windows that are read at once: what lies between the layers stays in a processor's cache."""
+_GPU_ROWS = 512
+"""The same on an accelerator."""
 _POPULARITY: MutableMapping[Tensor, tuple[tuple[int, ...], Tensor]] = WeakTensorKeyDictionary()
 """Of the messages with these times."""
 _LAST_CHANNELS = 3
 """Of the vectors: a movie's bias, its popularity, and the user's part of the score."""
 
 
+@dataclass(frozen=True)
+class Histories:
+    """What is read of the links of users.
+
+    Attributes:
+        links: the movies of each user in order.
+        rating: [num_links] float32, in that order. None: unknown.
+    """
+
+    links: Sequences
+    rating: Tensor | None
+
+    @classmethod
+    def of(cls, links: Sequences, store: EdgeStorage) -> "Histories":
+        """The links of ``store`` in order, with their ratings, where it has them."""
+        return cls(links, store.rating[links.edge] if "rating" in store else None)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Histories":
+        """Copies of an encoder, such as stochastic weight averaging makes, share them."""
+        return self
+
+
 class SequenceEncoder(MovieTableEncoder):
-    """Attention of a user's next movie to its latest ones, beside transitions in closed form.
+    """A causal transformer that reads a user's movies in their order, beside transitions in closed form.
 
     A movie's vector is its embedding plus linear maps of its genres and of the terms of its title, and serves histories
-    and candidates alike. A user's vector is read out of its ``length`` latest movies by :class:`Readout`: what each
-    counts is learned, from its place from the end, its age and its rating, and from what it has to do with the latest.
+    and candidates alike. A user's vector is what :class:`CausalAttention` says after the last of its movies, by their
+    order, the time between them and their ratings. It is read from windows at fixed places (:func:`windows`): of the
+    last ``length`` movies or less, and the ``length`` before those.
     To the product of the two are added, as further channels, so that it stays a dot product:
 
     - what :class:`ClosedForm` says of the same history: which movie follows which, and which go together, with weights
@@ -43,14 +71,15 @@ class SequenceEncoder(MovieTableEncoder):
     - for users of whom nothing is known, how popular a movie is now, within a window that fits the data;
     - a normaliser, so that the score is the logit of a link: log p(m | u) plus a learned constant.
 
-    It is causal: what is read are messages that are earlier than the link.
+    It is causal: a link is learned from what its user did strictly earlier. That is looked up in all training links,
+    which :meth:`prepare` keeps: one window serves all links of its user that are in a batch.
 
     Args:
         hidden_channels: width of embeddings.
-        num_heads: ways of reading a history.
-        num_layers: how often it is read, each time with what was found in view.
-        length: how many of the latest movies of a user are read.
-        dropout: share of the channels of a history that are dropped in training.
+        num_heads: heads of attention; they divide ``hidden_channels``.
+        num_layers: layers of attention.
+        length: how many movies back a movie is seen in each layer.
+        dropout: share of inputs and activations that is left out in training.
         temperature: what learned scores are divided by.
         transition_channels: width of the transitions; 0: none.
         spectral_channels: width of the linear similarities; 0: none.
@@ -62,25 +91,31 @@ class SequenceEncoder(MovieTableEncoder):
     needs_graph = True
     needs_history = False
     temporal_strategy = "last"
+    groups_users = True
+    trains_on_messages = False
     num_bias_channels = _LAST_CHANNELS
 
     popularity: Tensor
+    mean: Tensor
     deviation: Tensor
+    _known: Histories | None = None
+    """All training links."""
 
     def __init__(
         self,
         hidden_channels: int = 64,
-        num_heads: int = 4,
+        num_heads: int = 2,
         num_layers: int = 2,
-        length: int = 50,
+        length: int = 100,
         dropout: float = 0.2,
-        temperature: float = 3.0,
+        temperature: float = 2.0,
         transition_channels: int = 1024,
         spectral_channels: int = 512,
     ) -> None:
         super().__init__()
         check_option(1 <= hidden_channels < 2**20, "hidden_channels", hidden_channels, "1 to a million")
         check_option(1 <= num_heads <= 64, "num_heads", num_heads, "1 to 64")
+        check_option(hidden_channels % num_heads == 0, "num_heads", num_heads, f"a divisor of {hidden_channels}")
         check_option(1 <= num_layers <= 16, "num_layers", num_layers, "1 to 16")
         check_option(1 <= length <= 4096, "length", length, "1 to 4096")
         check_option(0 <= dropout < 1, "dropout", dropout, "0 or more, and less than 1,")
@@ -93,22 +128,24 @@ class SequenceEncoder(MovieTableEncoder):
 
     @property
     def num_neighbors(self) -> dict[EdgeType, list[int]]:
-        """The latest movies of a user, and nothing of a movie."""
-        return {RATES: [0], REV_RATES: [self.length]}
+        """All movies of a user, and nothing of a movie."""
+        return {RATES: [0], REV_RATES: [-1]}
 
     def build(self, sizes: Sizes) -> None:
         """Makes the table of movies, what reads histories, and room for the closed form."""
         num_movies, hidden_channels = sizes.num_movies, self.hidden_channels
         self.build_table(sizes, hidden_channels)
-        self.readout = Readout(hidden_channels, self.num_heads, self.num_layers, self.length)
-        self.closed_form = ClosedForm(num_movies, Widths(self.transition_channels, self.spectral_channels), self.length)
+        shape = hidden_channels, self.num_heads, self.num_layers, self.length
+        self.attention = CausalAttention(*shape, self.dropout)
+        self.closed_form = ClosedForm(num_movies, Widths(self.transition_channels, self.spectral_channels))
         self.constant = nn.Parameter(torch.zeros(()))
         self.register_buffer("popularity", torch.zeros(num_movies))
+        self.register_buffer("mean", torch.zeros(()))
         self.register_buffer("deviation", torch.ones(()))
         self.init_table()
 
     def prepare(self, graph: HeteroData, neg_sampling_ratio: float) -> None:
-        """Takes over features, and fits what is in closed form."""
+        """Takes over features and links, and fits what is in closed form."""
         movies, links = graph[MOVIE], graph[RATES]
         num_movies, channels = self.movie_emb.weight.shape
         self.take_features(movies)
@@ -116,7 +153,9 @@ class SequenceEncoder(MovieTableEncoder):
         self.closed_form.prepare(history, feature_rows(movies.x, movies.terms, self.num_terms))
         self.popularity.copy_(popularity_now(history, num_movies))
         if "rating" in links:
-            self.deviation.copy_(links.rating.std().clamp(min=1e-3))
+            self.mean.copy_(links.rating.mean())
+            self.deviation.copy_(links.rating.std(correction=0).clamp(min=1e-3))
+        self._known = Histories.of(history, links)
         start = self.closed_form.spectral_source[:, :channels]
         if start.size(1) == channels:
             self.movie_emb.weight.data.copy_(start * start.square().sum(dim=1).mean().clamp(min=1e-12).rsqrt())
@@ -124,22 +163,31 @@ class SequenceEncoder(MovieTableEncoder):
 
     def forward(self, batch: HeteroData) -> dict[NodeType, Tensor]:
         """Embeds nodes: [num_nodes, hidden_channels + transition_channels + spectral_channels + 3]."""
-        movie, table = batch[MOVIE].node_id, self._catalogue()
-        history = self._history(batch)
-        is_known = (history.length > 0).to(table.dtype)[:, None]
-        known_movies = replace(history, node=movie[history.node])
-        parts = [self._users(batch, history) / self.temperature, self.closed_form.users(known_movies)]
+        movie, table, history = batch[MOVIE].node_id, self._catalogue(), self._history(batch)
+        known, is_known = history.links, (history.links.length > 0).to(table.dtype)[:, None]
+        parts = [self._users(history) / self.temperature, self.closed_form.users(known)]
         parts += [is_known / self.temperature, 1 - is_known]
         z_user = torch.cat(parts, dim=1)
-        normalizer = log_normalizer(z_user, table, history.source, known_movies.node)
+        normalizer = log_normalizer(z_user, table, known.source, known.node)
         # The same for all users of whom nothing is known, to the last bit: where scores tie, they do for any batch.
-        normalizer = torch.where(history.length > 0, normalizer, self.popularity.logsumexp(dim=0))
+        normalizer = torch.where(known.length > 0, normalizer, self.popularity.logsumexp(dim=0))
         return with_prior(z_user, self.constant - normalizer, table.index_select(0, movie))
 
     def embed_for_training(self, batch: HeteroData) -> dict[NodeType, Tensor]:
-        """What is learned, [num_nodes, hidden_channels + 2]: without the closed form, and not normalised."""
-        z_user, table = self._users(batch, self._history(batch)), self.catalogue()
-        z_user = torch.cat([z_user, z_user.new_ones(len(z_user), 1)], dim=1)
+        """What is learned, [num_nodes, hidden_channels + 2]: without the closed form, and not normalised.
+
+        Each user of a batch is as it was before its link, by all training links. Batches without times, and those of
+        an encoder that was not prepared, are read by their messages.
+        """
+        time = batch[RATES].get("edge_label_time")
+        if self._known is None or time is None:
+            z_user = self._users(self._history(batch))
+        else:
+            user, links = batch[USER].node_id.cpu(), self._known.links
+            until = torch.full_like(user, torch.iinfo(user.dtype).min)
+            until[batch[RATES].edge_label_index[0].cpu()] = time.cpu()
+            z_user = self._read(self._known, links.indptr[user], links.end_before(user, until))
+        z_user, table = torch.cat([z_user, z_user.new_ones(len(z_user), 1)], dim=1), self.catalogue()
         prior = self.constant.expand(len(z_user))
         return with_prior(z_user, prior, table.index_select(0, batch[MOVIE].node_id))
 
@@ -181,21 +229,34 @@ class SequenceEncoder(MovieTableEncoder):
         parts = [self.table(), self.closed_form.movies(), self.movie_bias[:, None], self.popularity[:, None]]
         return torch.cat(parts, dim=1)
 
-    def _history(self, batch: HeteroData) -> Sequences:
+    def _history(self, batch: HeteroData) -> Histories:
         """The messages of each user in order of time."""
-        movie, user = self.messages(batch, REV_RATES)
-        return sequences(torch.stack([user, movie]), batch[REV_RATES].time, batch[USER].node_id.numel())
+        (movie, user), store = self.messages(batch, REV_RATES), batch[REV_RATES]
+        links = torch.stack([user, batch[MOVIE].node_id[movie]])
+        return Histories.of(sequences(links, store.time, batch[USER].node_id.numel()), store)
 
-    def _users(self, batch: HeteroData, history: Sequences) -> Tensor:
-        """[num_users, hidden_channels] what is learned of users by their latest movies."""
-        rating = batch[REV_RATES].rating if "rating" in batch[REV_RATES] else None
-        recent = recent_links(history, self.length, rating, float(self.deviation))
-        table = F.dropout(self.table(), self.dropout, self.training)
-        movie = batch[MOVIE].node_id[self.messages(batch, REV_RATES)[0]]
-        if not movie.numel():
-            return table.new_zeros(history.num_sources, table.size(1))
-        parts = recent.split(_MAX_USERS)
-        return torch.cat([self.readout(F.embedding(movie[part.edge], table), part) for part in parts])
+    def _users(self, history: Histories) -> Tensor:
+        """[num_users, hidden_channels] what is learned of users by all their links."""
+        indptr = history.links.indptr
+        return self._read(history, indptr[:-1], indptr[1:])
+
+    def _read(self, history: Histories, first: Tensor, end: Tensor) -> Tensor:
+        """[num, hidden_channels] what comes next in histories of links ``first`` to before ``end``; 0 after nothing."""
+        table = self.table()
+        device = table.device
+        parts, where = windows(first, end, self.length, _ROWS if device.type == "cpu" else _GPU_ROWS)
+        read = [table.new_zeros(1, table.size(1))]
+        for place, last in parts:
+            links, rating, time = history.links, history.rating, history.links.time
+            movie, bucket = links.node[place].to(device), torch.zeros_like(place, device=device)
+            if rating is not None:
+                bucket = rating_buckets(rating[place].to(device), self.mean, self.deviation)
+            after = self.attention(F.embedding(movie, table), bucket, None if time is None else time[place].to(device))
+            read.append(after.flatten(0, 1).index_select(0, last.to(device)))
+        if not parts:  # every parameter has a gradient in every batch: other processes wait for it
+            nothing = torch.zeros(1, 1, dtype=torch.int64, device=device)
+            read.append(self.attention(F.embedding(nothing, table), nothing, nothing).flatten(0, 1))
+        return torch.cat(read).index_select(0, where.to(device) + 1)
 
 
 def _popularity_of(graph: HeteroData, num_movies: int) -> Tensor:
