@@ -47,7 +47,7 @@ def curves(folder: Path) -> dict[str, list[float]]:
     return {tag: [point.value for point in events.Scalars(tag)] for tag in tags}
 
 
-BY_TIME = "--data.split.strategy=leave_last_out", "--model.encoder.dropout=0"
+BY_TIME = "--config=next", "--model.encoder.dropout=0"
 
 
 @pytest.mark.slow
