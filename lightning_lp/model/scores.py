@@ -14,7 +14,7 @@ from lightning_lp.data.schema import MOVIE, RATES, REV_RATES, USER
 from lightning_lp.model.log_sum import log_sums
 
 MAX_SCORES = 2**25
-"""Held at once. Of a catalogue with more for the users of a batch, training compares with a sample."""
+"""Of a step: of a catalogue with more for the users of a batch, training compares with a sample."""
 _LEAST = -1e4
 """The logarithm of a sum over nothing: a user may have rated everything."""
 
