@@ -142,7 +142,9 @@ def positions_of_links(edges: Mapping[EdgeType, Csc], kind: LinkType, src: Int, 
     def positions_in(edge_type: EdgeType, src: Int, dst: Int) -> Int:
         found = kernel.positions_of(src, dst, *edges[edge_type].arrays()[:2])
         found.sort()  # numba's own takes seconds to compile, and longer to sort
-        return found[np.diff(found, prepend=-1) > 0]
+        is_new = np.ones(len(found), bool)
+        np.not_equal(found[1:], found[:-1], out=is_new[1:])
+        return found[is_new]
 
     positions = {kind.edge_type: positions_in(kind.edge_type, src, dst)}
     if kind.rev_edge_type is not None:

@@ -158,13 +158,15 @@ def sample_hop(
         capacity += degree if fan_out < 0 else min(degree, fan_out)
     edge, col = np.empty(capacity, np.int64), np.empty(capacity, np.int64)
     fan_out = min(fan_out, len(order))  # no node has more neighbours
-    swapped = np.empty(max(fan_out, 0), np.int64)
+    moved = np.empty(max(fan_out, 0), np.int64)
     n = 0
     for i in range(len(frontier)):
         node = frontier[i]
         begin, end = colptr[node], colptr[node + 1]
         skip = find(excluded, 0, len(excluded), begin)
-        last_skip = find(excluded, skip, len(excluded), end)
+        last_skip = skip
+        while last_skip < len(excluded) and excluded[last_skip] < end:
+            last_skip += 1
         available = end - begin - (last_skip - skip)
         first = n
         if fan_out < 0 or available <= fan_out:
@@ -178,17 +180,17 @@ def sample_hop(
             state = mix(np.uint64(key), node)
             for k in range(fan_out):  # the first steps of a Fisher-Yates shuffle of 0 ... available - 1
                 other = k + below(mix(state, k), available - k)
-                order[k], order[other] = order[other], order[k]
-                swapped[k] = other
-                position = begin + order[k]
+                position = begin + order[np.uint64(other)]  # unsigned: no place is counted from the end
+                order[np.uint64(other)] = order[np.uint64(k)]  # place k is not looked at again
+                moved[np.uint64(k)] = other
                 for s in range(skip, last_skip):  # count on past the excluded ones
-                    if excluded[s] > position:
+                    if excluded[np.uint64(s)] > position:
                         break
                     position += 1
-                edge[n] = position
+                edge[np.uint64(n)] = position
                 n += 1
-            for k in range(fan_out - 1, -1, -1):
-                other = swapped[k]
-                order[k], order[other] = order[other], order[k]
-        col[first:n] = first_col + i
+            for k in range(fan_out):
+                order[np.uint64(moved[np.uint64(k)])] = moved[np.uint64(k)]
+        for j in range(first, n):
+            col[np.uint64(j)] = first_col + i
     return edge[:n], col[:n]

@@ -226,10 +226,15 @@ class LinkNeighborSampler(NeighborSampler):  # type: ignore[misc]
         return out, ends
 
     def _draw_negatives(self, link_id: Int, src: Int, neg_sampling: NegativeSampling) -> tuple[Int, Int]:
-        """Negatives, [2, num_negatives], and the link that each stands beside; none of a source that has all links."""
+        """Negatives, [2, num_negatives], and with times the link that each stands beside.
+
+        A source that has all links has none.
+        """
         num_neg = count_negatives(len(link_id), neg_sampling)
         self._draws.warn_of_one_epoch()
         drawn = np.stack(self._negatives.draw(self._draws.key(NEGATIVES), link_id, src, num_neg))
+        if self.time_attr is None:
+            return drawn, np.empty(0, np.int64)
         is_left = drawn[1] >= 0
         return drawn[:, is_left], (np.arange(num_neg) % max(1, len(link_id)))[is_left]
 
