@@ -8,6 +8,7 @@ from typing import Any, Literal, Self, cast
 import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
+from pytorch_lightning.trainer.states import TrainerFn
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch_geometric.data import HeteroData
@@ -209,12 +210,19 @@ class LinkPredictionModule(pl.LightningModule):
     on_test_epoch_end = on_validation_epoch_end
 
     def on_validation_epoch_start(self) -> None:
-        """Begins with empty metrics: in processes that were spawned they share their memory until then."""
+        """Lets the encoder of a fit choose, and begins with empty metrics: of spawned processes these share memory."""
+        trainer, handover = self.trainer, self._handover
+        if handover is not None and trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking:
+            part = handover.split.val
+            is_link = part[RATES].edge_label > 0
+            self.encoder.choose_on_validation(part, part[RATES].edge_label_index[:, is_link])
         self._embedded = {}
-        for metric in (self.val_metrics, self.val_loss, self.test_metrics, self.test_loss):
-            metric.reset()
+        self._reset_metrics()
 
-    on_test_epoch_start = on_validation_epoch_start
+    def on_test_epoch_start(self) -> None:
+        """Begins with empty metrics."""
+        self._embedded = {}
+        self._reset_metrics()
 
     def validation_step(self, batch: HeteroData, batch_idx: int) -> None:
         """Adds a batch to the validation metrics."""
@@ -263,6 +271,10 @@ class LinkPredictionModule(pl.LightningModule):
         steps = trainer.num_training_batches / trainer.accumulate_grad_batches * (trainer.max_epochs or -1)
         limits = (steps, float(trainer.max_steps))
         return min((limit for limit in limits if limit > 0), default=math.inf)
+
+    def _reset_metrics(self) -> None:
+        for metric in (self.val_metrics, self.val_loss, self.test_metrics, self.test_loss):
+            metric.reset()
 
     def _scores(self, batch: HeteroData) -> BatchScores:
         return BatchScores(

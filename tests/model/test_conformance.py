@@ -183,7 +183,6 @@ def test_the_links_being_scored_are_left_out(encoder, data):
         ("history", {"dropout": 1.0}),
         ("history", {"spectral_l2": -1.0}),
         ("sequence", {"length": 0}),
-        ("sequence", {"temperature": 0.0}),
         ("sage", {"num_layers": 0}),
         ("lightgcn", {"hidden_channels": 0}),
         ("hgt", {"hidden_channels": 9, "heads": 2}),

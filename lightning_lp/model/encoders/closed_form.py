@@ -10,6 +10,7 @@ from torch.nn.functional import cross_entropy
 
 from lightning_lp.graph.messages import adjacency
 from lightning_lp.graph.sequences import Sequences, sequences
+from lightning_lp.model.encoders.mix import mean_ndcg
 from lightning_lp.model.encoders.spectral import scored, spectral_embeddings
 from lightning_lp.model.encoders.transitions import (
     Counted,
@@ -144,7 +145,7 @@ class ClosedForm(nn.Module):
             if core.numel():
                 grams = all_grams(before, features, core, num_movies, counted)
                 follow[:, core] += ridge_predictions(*grams, counted.l2, by_transitions[:, core])
-            tried = [_Judged(_ndcg(scores := follow + share * similar, target), share, scores) for share in _SHARES]
+            tried = [_Judged(mean_ndcg(scores := follow + share * similar, target), share, scores) for share in _SHARES]
             return max(tried, key=lambda judged: judged.ndcg)
 
         chosen, best = first, judged(first)
@@ -172,13 +173,6 @@ class _Judged(NamedTuple):
     ndcg: float
     share: float
     scores: Tensor
-
-
-def _ndcg(scores: Tensor, target: Tensor) -> float:
-    """Mean over rows of 1 / log2(1 + place of the target); of equal scores half are before it."""
-    reached = scores.gather(1, target[:, None])
-    place = (scores > reached).sum(dim=1) + ((scores == reached).sum(dim=1) + 1) / 2
-    return float((1 / (1 + place).log2()).mean())
 
 
 def _without_last(history: Sequences) -> tuple[Sequences, Tensor, Tensor]:

@@ -19,6 +19,7 @@ from lightning_lp.graph.sequences import Sequences, sequences
 from lightning_lp.model.encoders.base import NOTHING, Sizes, check_option
 from lightning_lp.model.encoders.causal import CausalAttention, rating_buckets
 from lightning_lp.model.encoders.closed_form import ClosedForm, Widths
+from lightning_lp.model.encoders.mix import choose_weights, judged_links
 from lightning_lp.model.encoders.movie_table import MovieTableEncoder, with_prior
 from lightning_lp.model.encoders.popularity import popularity_now
 from lightning_lp.model.encoders.spectral import feature_rows
@@ -31,6 +32,10 @@ _GPU_ROWS = 512
 """The same on an accelerator."""
 _POPULARITY: MutableMapping[Tensor, tuple[tuple[int, ...], Tensor]] = WeakTensorKeyDictionary()
 """Of the messages with these times."""
+_LEARNED = 0.5, 1.0, 0.7, 0.35, 0.25, 0.15, 0.1
+"""What learned scores may count beside the closed form, the first without validation."""
+_POPULAR = 0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0
+"""What popularity may count for users of whom something is known."""
 _LAST_CHANNELS = 3
 """Of the vectors: a movie's bias, its popularity, and the user's part of the score."""
 
@@ -68,8 +73,10 @@ class SequenceEncoder(MovieTableEncoder):
 
     - what :class:`ClosedForm` says of the same history: which movie follows which, and which go together, with weights
       that it chooses itself. The losses do not see it: on the links that it was made from it leaves nothing to learn;
-    - for users of whom nothing is known, how popular a movie is now, within a window that fits the data;
+    - how popular a movie is now, within a window that fits the data: for users of whom nothing is known that is all;
     - a normaliser, so that the score is the logit of a link: log p(m | u) plus a learned constant.
+
+    What is learned and what is popular count beside the closed form what ranks the validation links best.
 
     It is causal: a link is learned from what its user did strictly earlier. That is looked up in all training links,
     which :meth:`prepare` keeps: one window serves all links of its user that are in a batch.
@@ -80,7 +87,6 @@ class SequenceEncoder(MovieTableEncoder):
         num_layers: layers of attention.
         length: how many movies back a movie is seen in each layer.
         dropout: share of inputs and activations that is left out in training.
-        temperature: what learned scores are divided by.
         transition_channels: width of the transitions; 0: none.
         spectral_channels: width of the linear similarities; 0: none.
     """
@@ -95,6 +101,7 @@ class SequenceEncoder(MovieTableEncoder):
     trains_on_messages = False
     num_bias_channels = _LAST_CHANNELS
 
+    weight: Tensor
     popularity: Tensor
     mean: Tensor
     deviation: Tensor
@@ -108,7 +115,6 @@ class SequenceEncoder(MovieTableEncoder):
         num_layers: int = 2,
         length: int = 100,
         dropout: float = 0.2,
-        temperature: float = 2.0,
         transition_channels: int = 1024,
         spectral_channels: int = 512,
     ) -> None:
@@ -119,11 +125,10 @@ class SequenceEncoder(MovieTableEncoder):
         check_option(1 <= num_layers <= 16, "num_layers", num_layers, "1 to 16")
         check_option(1 <= length <= 4096, "length", length, "1 to 4096")
         check_option(0 <= dropout < 1, "dropout", dropout, "0 or more, and less than 1,")
-        check_option(0 < temperature < math.inf, "temperature", temperature, "more than 0")
         check_option(0 <= transition_channels < 2**20, "transition_channels", transition_channels, "0 to a million")
         check_option(0 <= spectral_channels < 2**20, "spectral_channels", spectral_channels, "0 to a million")
         self.hidden_channels, self.num_heads, self.num_layers = hidden_channels, num_heads, num_layers
-        self.length, self.dropout, self.temperature = length, dropout, temperature
+        self.length, self.dropout = length, dropout
         self.transition_channels, self.spectral_channels = transition_channels, spectral_channels
 
     @property
@@ -139,6 +144,7 @@ class SequenceEncoder(MovieTableEncoder):
         self.attention = CausalAttention(*shape, self.dropout)
         self.closed_form = ClosedForm(num_movies, Widths(self.transition_channels, self.spectral_channels))
         self.constant = nn.Parameter(torch.zeros(()))
+        self.register_buffer("weight", torch.tensor([_LEARNED[0], _POPULAR[0]]))
         self.register_buffer("popularity", torch.zeros(num_movies))
         self.register_buffer("mean", torch.zeros(()))
         self.register_buffer("deviation", torch.ones(()))
@@ -164,9 +170,10 @@ class SequenceEncoder(MovieTableEncoder):
     def forward(self, batch: HeteroData) -> dict[NodeType, Tensor]:
         """Embeds nodes: [num_nodes, hidden_channels + transition_channels + spectral_channels + 3]."""
         movie, table, history = batch[MOVIE].node_id, self._catalogue(), self._history(batch)
-        known, is_known = history.links, (history.links.length > 0).to(table.dtype)[:, None]
-        parts = [self._users(history) / self.temperature, self.closed_form.users(known)]
-        parts += [is_known / self.temperature, 1 - is_known]
+        known, is_known = history.links, (history.links.length > 0)[:, None]
+        learned, popular = self.weight
+        parts = [self._users(history) * learned, self.closed_form.users(known)]
+        parts += [is_known * learned, torch.where(is_known, popular, 1.0)]
         z_user = torch.cat(parts, dim=1)
         normalizer = log_normalizer(z_user, table, known.source, known.node)
         # The same for all users of whom nothing is known, to the last bit: where scores tie, they do for any batch.
@@ -220,6 +227,26 @@ class SequenceEncoder(MovieTableEncoder):
         finally:
             self.popularity.copy_(trained)
 
+    @torch.no_grad()
+    def choose_on_validation(self, graph: HeteroData, edge_label_index: Tensor) -> None:
+        """Chooses what learned scores and popularity count, by links of users of whom something is known."""
+        is_known = torch.bincount(graph[RATES].edge_index[0], minlength=graph[USER].num_nodes) > 0
+        user, movie = judged_links(edge_label_index[:, is_known[edge_label_index[0]]], len(self.x))
+        if not user.numel():
+            return
+        was_training, device = self.training, self.x.device
+        self.eval()
+        users, row = user.unique(return_inverse=True)
+        history = self._history(self._whole(_of_users(graph, users)))
+        row, target, known = row.to(device), movie.to(device), history.links
+        learned = self._users(history) @ self.table().T + self.movie_bias
+        scores = self.closed_form.users(known) @ self.closed_form.movies().T
+        scores[known.source, known.node] = -torch.inf
+        scores = scores[row]
+        choice = choose_weights(scores, [learned[row], self.popularity], [_LEARNED, _POPULAR], target)
+        self.weight.copy_(self.weight.new_tensor(choice))
+        self.train(was_training)
+
     def calibration(self) -> list[nn.Parameter]:
         """The constant."""
         return [self.constant]
@@ -257,6 +284,20 @@ class SequenceEncoder(MovieTableEncoder):
             nothing = torch.zeros(1, 1, dtype=torch.int64, device=device)
             read.append(self.attention(F.embedding(nothing, table), nothing, nothing).flatten(0, 1))
         return torch.cat(read).index_select(0, where.to(device) + 1)
+
+
+def _of_users(graph: HeteroData, users: Tensor) -> HeteroData:
+    """The graph of some users: all movies, and what these have rated."""
+    store, found = graph[REV_RATES], HeteroData()
+    row = torch.full((graph[USER].num_nodes,), -1)
+    row[users] = torch.arange(users.numel())
+    (movie, user), is_theirs = store.edge_index, row[store.edge_index[1]] >= 0
+    found[USER].node_id, found[MOVIE].node_id = users, graph[MOVIE].node_id
+    found[REV_RATES].edge_index = torch.stack([movie, row[user]])[:, is_theirs]
+    for name in ("time", "rating"):
+        if name in store:
+            found[REV_RATES][name] = store[name][is_theirs]
+    return found
 
 
 def _popularity_of(graph: HeteroData, num_movies: int) -> Tensor:
