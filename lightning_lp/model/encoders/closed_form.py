@@ -10,7 +10,7 @@ from torch.nn.functional import cross_entropy
 
 from lightning_lp.graph.messages import adjacency
 from lightning_lp.graph.sequences import Sequences, sequences
-from lightning_lp.model.encoders.mix import mean_ndcg
+from lightning_lp.model.encoders.mix import gain
 from lightning_lp.model.encoders.spectral import scored, spectral_embeddings
 from lightning_lp.model.encoders.transitions import (
     Counted,
@@ -145,7 +145,10 @@ class ClosedForm(nn.Module):
             if core.numel():
                 grams = all_grams(before, features, core, num_movies, counted)
                 follow[:, core] += ridge_predictions(*grams, counted.l2, by_transitions[:, core])
-            tried = [_Judged(mean_ndcg(scores := follow + share * similar, target), share, scores) for share in _SHARES]
+            tried = [
+                _Judged(float(gain(scores := follow + share * similar, target).mean()), share, scores)
+                for share in _SHARES
+            ]
             return max(tried, key=lambda judged: judged.ndcg)
 
         chosen, best = first, judged(first)

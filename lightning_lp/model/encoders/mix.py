@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-_MAX_LINKS = 2048
+_MAX_LINKS = 8192
 """That weights are chosen by."""
-_MAX_SCORES = 2**25
+_MAX_SCORES = 2**26
 """Of those links: of a large catalogue fewer are judged."""
 
 
@@ -25,12 +25,15 @@ def judged_links(edge_index: Tensor, num_movies: int) -> Tensor:
 def choose_weights(
     scores: Tensor, parts: Sequence[Tensor], tried: Sequence[Sequence[float]], target: Tensor
 ) -> list[float]:
-    """Chooses what each part counts in a sum of scores: what ranks best, of the first one on.
+    """Chooses what each part counts in a sum of scores, one after the other: what ranks best.
+
+    Of two weights whose difference may be chance (within a standard error of the difference: Breiman et al.,
+    "Classification and Regression Trees", 1984, section 3.4.3) the one that stands first is taken.
 
     Args:
         scores: [num_links, num_movies] what the others are added to; -inf for movies that are no candidates.
         parts: what is added, each [num_links, num_movies] or [num_movies].
-        tried: of each part the weights to try; of equally good ones the first is taken.
+        tried: of each part the weights to try.
         target: [num_links] int64, the movie of each link.
 
     Examples:
@@ -42,14 +45,16 @@ def choose_weights(
     """
     chosen = []
     for part, weights in zip(parts, tried, strict=True):
-        ndcg = {weight: mean_ndcg(torch.add(scores, part, alpha=weight), target) for weight in weights}
-        chosen.append(max(ndcg, key=lambda weight: ndcg[weight]))
+        gains = torch.stack([gain(torch.add(scores, part, alpha=weight), target) for weight in weights])
+        behind = gains[gains.mean(dim=1).argmax()] - gains
+        is_good = behind.mean(dim=1) <= behind.std(dim=1, correction=0) / target.numel() ** 0.5
+        chosen.append(weights[int(is_good.nonzero()[0])])
         scores = torch.add(scores, part, alpha=chosen[-1])
     return chosen
 
 
-def mean_ndcg(scores: Tensor, target: Tensor) -> float:
-    """Mean over rows of 1 / log2(1 + place of the target); of equal scores half are before it."""
+def gain(scores: Tensor, target: Tensor) -> Tensor:
+    """1 / log2(1 + place of the target) in each row, as in NDCG; of equal scores half are before it."""
     reached = scores.gather(1, target[:, None])
     place = (scores > reached).sum(dim=1) + ((scores == reached).sum(dim=1) + 1) / 2
-    return float((1 / (1 + place).log2()).mean())
+    return 1 / (1 + place).log2()

@@ -32,8 +32,8 @@ _GPU_ROWS = 512
 """The same on an accelerator."""
 _POPULARITY: MutableMapping[Tensor, tuple[tuple[int, ...], Tensor]] = WeakTensorKeyDictionary()
 """Of the messages with these times."""
-_LEARNED = 0.5, 1.0, 0.7, 0.35, 0.25, 0.15, 0.1
-"""What learned scores may count beside the closed form, the first without validation."""
+_LEARNED = 0.5, 0.35, 0.7, 0.25, 1.0, 0.15, 1.4
+"""What learned scores may count beside the closed form, the likeliest first."""
 _POPULAR = 0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0
 """What popularity may count for users of whom something is known."""
 _LAST_CHANNELS = 3
