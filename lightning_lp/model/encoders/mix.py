@@ -41,7 +41,7 @@ def choose_weights(
         >>> from lightning_lp.model.encoders.mix import choose_weights
         >>> scores, part = torch.tensor([[2.0, 1.0, 0.0]]), torch.tensor([0.0, 2.0, 4.0])
         >>> [choose_weights(scores, [part], [(0.0, 0.6, 1.0)], torch.tensor([movie])) for movie in range(3)]
-        [[0.0], [0.6], [1.0]]
+        [[0.0], [0.0], [0.6]]
     """
     chosen = []
     for part, weights in zip(parts, tried, strict=True):
