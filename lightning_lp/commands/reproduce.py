@@ -11,6 +11,7 @@ from rich.table import Table
 
 from lightning_lp.commands.configs import begun
 from lightning_lp.commands.parser import Parser
+from lightning_lp.data.schema import PART_FILES
 from lightning_lp.errors import UserError
 from lightning_lp.evaluation.published import BENCHMARKS, Benchmark
 
@@ -39,6 +40,8 @@ def reproduce(args: Sequence[str] | None = None) -> None:
     options, flags = _parse(args)
     benchmark = BENCHMARKS[options.name]
     fit = [*begun(flags), f"--data.root={options.root}", "--data.split.strategy=given"]
+
+    _check_files(options.root)
 
     from lightning_lp.callbacks.checkpoints import run_folder
     from lightning_lp.checkpointing.results_file import write_results
@@ -70,6 +73,17 @@ def reproduce(args: Sequence[str] | None = None) -> None:
     }
     write_results(options.out, about)
     print(f"written to {options.out}")
+
+
+def _check_files(root: Path) -> None:
+    from lightning_lp.data.files.layouts import find_file
+
+    for part in ("train", "test"):
+        if find_file(root, *PART_FILES[part]) is None:
+            raise UserError(
+                f"{root} holds no {part}.csv: DIR is the folder with the published pairs, as train.csv and test.csv "
+                "with the columns userId and movieId"
+            )
 
 
 def check_counts(data: "MovieLensDataModule", benchmark: Benchmark, root: Path) -> None:
