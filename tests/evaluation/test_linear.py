@@ -124,6 +124,12 @@ def test_what_is_long_ago_weighs_less(power):
     assert np.array_equal(found, scores(EASE(5.0, 2.5), links, features)) == (power == 0)
 
 
+def test_what_has_no_inverse_is_refused():
+    links, features = world(40, 12)
+    with pytest.raises(np.linalg.LinAlgError, match="a larger l2 is wanted"):
+        EASE(l2=-100.0).fit(links, features, 0)
+
+
 def test_memory_counts_the_rows_that_are_inverted():
     size = (600, 10_000, 10**5)
     assert EASE().memory(*size, 3000) == EASE().memory(*size, 0)
