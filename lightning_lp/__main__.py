@@ -20,6 +20,7 @@ COMMANDS = {
     "recommend": ("recommend", "shows what a trained run recommends"),
     "export": ("export", "writes a recommender that needs NumPy alone"),
     "compare": ("compare", "puts a run beside tuned baselines"),
+    "reproduce": ("reproduce", "puts a fit beside published figures on their files"),
     "ablate": ("ablate", "measures variants of the model over several seeds"),
     "tune": ("tune.command", "searches settings of the model on validation"),
     "report": ("report", "writes one page about a run"),

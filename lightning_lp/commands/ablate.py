@@ -116,7 +116,7 @@ def _parse(args: Sequence[str] | None) -> tuple[Namespace, list[str]]:
     parser.add_argument(
         "--baselines",
         type=list[str],
-        default=[LINEAR, "EASE + features", "EASE", "iALS"],
+        default=[LINEAR, "EDLAE + features", "EASE + features", "EASE", "iALS"],
         help=f"names, as JSON list: those of compare, and '{LINEAR}', which is the first variant's",
     )
     parser.add_argument("--seeds", type=list[int], default=[0, 1, 2], help="seeds of split and training")

@@ -72,12 +72,24 @@ BASELINES: Mapping[str, Candidate] = {
             for r, a in ((10, 1), (20, 1), (20, 2), (40, 2), (40, 5), (60, 10))
         ),
     ),
-    "EASE": Candidate(EASE(), tuple({"l2": value} for value in (30.0, 50.0, 75.0, 100.0, 150.0, 200.0, 300.0, 500.0))),
+    "EASE": Candidate(EASE(), tuple({"l2": float(value)} for value in (30, 50, 75, 100, 150, 200, 300, 500, 1000))),
     "EASE + features": Candidate(
         EASE(l2=150.0, feature_weight=2.0),
         tuple(
             {"l2": float(value), "feature_weight": float(w)}
             for value, w in ((75, 2), (100, 2), (100, 3), (150, 2), (150, 3), (300, 3), (300, 5), (1000, 5))
+        ),
+    ),
+    "EDLAE": Candidate(
+        EASE(l2=150.0, dropout=0.2),
+        tuple({"l2": float(value), "dropout": p} for value in (75, 150, 300, 600) for p in (0.2, 0.33, 0.5)),
+    ),
+    "EDLAE + features": Candidate(
+        EASE(l2=150.0, feature_weight=3.0, dropout=0.2),
+        tuple(
+            {"l2": float(value), "feature_weight": float(w), "dropout": p}
+            for value, w in ((75, 2), (150, 3), (300, 5), (600, 5))
+            for p in (0.2, 0.33, 0.5)
         ),
     ),
     "BPR-MF": Candidate(BPR(), tuple({"penalty": p, "lr": lr} for p in (1e-3, 4e-3) for lr in (0.003, 0.01))),

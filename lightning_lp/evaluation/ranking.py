@@ -168,16 +168,34 @@ def rank_queries(task: RankingTask, score_queries: ScoreQueries, rank: int = 0, 
         rank: number of this process.
         world_size: number of processes; each ranks its share of the users.
     """
+    return judge(task, *list_queries(task, score_queries, max(KS), rank, world_size))
+
+
+def list_queries(
+    task: RankingTask, score_queries: ScoreQueries, k: int, rank: int = 0, world_size: int = 1
+) -> tuple[Tensor, Tensor]:
+    """The lists that :func:`rank_queries` judges, of any length.
+
+    Args:
+        task: users and what they have seen.
+        score_queries: the model.
+        k: length of the lists.
+        rank: number of this process.
+        world_size: number of processes; each lists for its share of the users.
+
+    Returns:
+        [num] int64 positions in ``task.users``, ascending, and [num, k] int64 movies, as :func:`top_k` gives them.
+    """
     num_users, num_movies = task.users.numel(), task.num_movies
     size = max(1, min(_MAX_USERS, _MAX_SCORES // num_movies))
-    position, lists = [torch.empty(0, dtype=torch.int64)], [torch.empty(0, max(KS), dtype=torch.int64)]
+    position, lists = [torch.empty(0, dtype=torch.int64)], [torch.empty(0, k, dtype=torch.int64)]
     for start in range(rank * size, num_users, world_size * size):
         chunk = torch.arange(start, min(start + size, num_users))
         scores = score_queries(task.users[chunk], None if task.time is None else task.time[chunk])
         seen = _between(task.seen, start, start + size).to(scores.device)
         position.append(chunk)
-        lists.append(top_k(scores, seen, max(KS)).cpu())
-    return judge(task, torch.cat(position), torch.cat(lists))
+        lists.append(top_k(scores, seen, k).cpu())
+    return torch.cat(position), torch.cat(lists)
 
 
 def dot_products(z_user: Tensor, z_movie: Tensor) -> ScoreUsers:

@@ -64,7 +64,7 @@ def test_the_linear_part_has_the_settings_of_the_first_variant():
 
 def test_the_baselines_beside_the_variants():
     options, _ = _parse([])
-    assert options.baselines == [LINEAR, "EASE + features", "EASE", "iALS"]
+    assert options.baselines == [LINEAR, "EDLAE + features", "EASE + features", "EASE", "iALS"]
 
 
 def test_a_user_counts_by_its_mean_over_seeds():

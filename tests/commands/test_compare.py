@@ -77,8 +77,8 @@ def test_a_run_is_compared_on_its_own_split(folder, capsys):
         assert name in shown
     text = (version / "comparison.md").read_text()
     assert text.count("\n| ") == len(BASELINES) + 3
-    assert "- EASE: l2 300.0, feature_weight 0.0\n" in text
-    assert "- EASE + features: l2 150.0, feature_weight 2.0\n" in text
+    assert "- EASE: l2 300.0, feature_weight 0.0, dropout 0.0\n" in text
+    assert "- EDLAE + features: l2 150.0, feature_weight 3.0, dropout 0.2\n" in text
 
 
 def test_the_table_has_room_for_every_name(capsys):
@@ -103,7 +103,7 @@ def test_without_a_run_settings_are_searched(folder, trained, monkeypatch):
     search = found["models"]["EASE"]["search"]
     assert [tried["l2"] for tried in search] == [change["l2"] for change in BASELINES["EASE"].grid]
     best = max(search, key=lambda tried: tried["ndcg@20"])
-    assert found["models"]["EASE"]["parameters"] == {"l2": best["l2"], "feature_weight": 0.0}
+    assert found["models"]["EASE"]["parameters"] == {"l2": best["l2"], "feature_weight": 0.0, "dropout": 0.0}
     assert found["models"]["EASE"]["metrics"]["ndcg@20"] == best["ndcg@20"]
     # Test is ranked by the settings that validation chose.
     compare([*common, "--part=test", "--out=tested"])

@@ -33,7 +33,14 @@ FAST = {"BPR-MF": {"epochs": 2}, "LightGCN": {"epochs": 2}, "SASRec": {"epochs":
 
 @pytest.mark.parametrize(
     "baseline",
-    [EASE(l2=1.0), ItemKNN(), IALS(factors=4, regularization=0.1), BPR(channels=8), BPR(1, channels=8)],
+    [
+        EASE(l2=1.0),
+        EASE(l2=1.0, dropout=0.3),
+        ItemKNN(),
+        IALS(factors=4, regularization=0.1),
+        BPR(channels=8),
+        BPR(1, channels=8),
+    ],
     ids=repr,
 )
 def test_the_withheld_movie_comes_first(baseline):
