@@ -76,8 +76,7 @@ class IdMap:
         stripped: list[Any] = [str(text).strip() for text in distinct]
         if self.ids.dtype == np.int64:
             stripped = [int(text.removesuffix(".0")) if WHOLE.fullmatch(text) else None for text in stripped]
-        known = {value: index for index, value in enumerate(self.ids.tolist())}
-        return per_row(np.array([known.get(value, -1) for value in stripped], dtype=np.int64), codes)
+        return per_row(np.array([self._index.get(value, -1) for value in stripped], dtype=np.int64), codes)
 
     def state(self) -> torch.Tensor | list[str]:
         """The ids as plain data, for a checkpoint that is loaded with ``weights_only=True``."""
@@ -91,6 +90,10 @@ class IdMap:
     @cached_property
     def _lookup(self) -> Any:
         return pd.Index(self.ids)
+
+    @cached_property
+    def _index(self) -> dict[int | str, int]:
+        return {value: index for index, value in enumerate(self.ids.tolist())}
 
 
 def read_ids(tables: Sequence[RawTable], column: str, *, as_text: bool = False) -> list[tuple[IdMap, Index]]:

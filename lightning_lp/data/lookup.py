@@ -6,7 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightning_lp.data.ids import IdMap
+from lightning_lp.errors import UserError
 from lightning_lp.escape import from_cell
+
+
+class UnknownIdError(UserError):
+    """There is no user or movie of that id."""
 
 
 def look_up(ids: IdMap, texts: Sequence[str] | NDArray[np.object_]) -> NDArray[np.int64]:
@@ -18,4 +23,23 @@ def look_up(ids: IdMap, texts: Sequence[str] | NDArray[np.object_]) -> NDArray[n
     unknown = index < 0
     if unknown.any():
         index[unknown] = ids.index_of_text([from_cell(texts[i]) for i in np.flatnonzero(unknown).tolist()])
+    return index
+
+
+def known_indices(ids: IdMap, wanted: Sequence[int | str], kind: str, hint: str = "") -> NDArray[np.int64]:
+    """The node index of each id: [len(wanted)] int64.
+
+    Args:
+        ids: those that are known.
+        wanted: ids as people give them.
+        kind: what they are of, ``user`` or ``movie``.
+        hint: what the sentence ends with.
+
+    Raises:
+        UnknownIdError: one is unknown.
+    """
+    index = look_up(ids, [str(value) for value in wanted])
+    if (index < 0).any():
+        first = str(wanted[int(np.argmax(index < 0))])
+        raise UnknownIdError(f"{kind} {first!r} is not one of the {len(ids):,} {kind}s that the model knows{hint}")
     return index

@@ -134,6 +134,21 @@ class HistoryEncoder(MovieTableEncoder):
         new[REV_RATES].edge_index = edge_index
         return self.embed_all(new)[0]
 
+    @torch.no_grad()
+    def user_parts(self, movie: Tensor) -> Tensor:
+        """Sums are what they are; of the layer, each movie has its part in the units that are above 0.
+
+        These units are linear in the movies, so that the parts add up to what the layer says, but for its constant.
+        """
+        h, share = self.table()[movie].double(), 1 / max(1, len(movie))
+        mean, root, out = (lin.weight.double().T for lin in (self.conv.lin_l, self.conv.lin_r, self.user_lin))
+        own = h * math.sqrt(share)
+        conv = h * share @ mean + own @ root
+        is_above = conv.sum(dim=0) + self.conv.lin_l.bias.double() > 0
+        linear = self.spectral_source[movie].double() * self.spectral_weight
+        parts = torch.cat([own + conv * is_above @ out, linear], dim=1) / self.temperature
+        return F.pad(parts, (0, self.num_bias_channels))
+
     def _catalogue(self) -> Tensor:
         """[num_movies, hidden_channels + spectral_channels + 1] vectors of all movies, without the user's channel."""
         return torch.cat([self.table(), scored(self.spectral_source), self.movie_bias[:, None]], dim=1)
