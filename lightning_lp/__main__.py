@@ -18,6 +18,7 @@ COMMANDS = {
     "test": ("fit", "measures a checkpoint on the test part"),
     "predict": ("fit", "writes the probabilities of given pairs"),
     "recommend": ("recommend", "shows what a trained run recommends"),
+    "serve": ("serve", "answers over HTTP, with a page, and takes new ratings"),
     "export": ("export", "writes a recommender that needs NumPy alone"),
     "compare": ("compare", "puts a run beside tuned baselines"),
     "ablate": ("ablate", "measures variants of the model over several seeds"),

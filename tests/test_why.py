@@ -15,13 +15,10 @@ from lightning_lp.data.schema import MOVIE, REV_RATES, USER
 from lightning_lp.errors import UserError
 from lightning_lp.model.encoders.base import Sizes
 from lightning_lp.model.encoders.history import HistoryEncoder
-from lightning_lp.model.module import LinkPredictionModule
 from lightning_lp.recommend.profiles import History
 from lightning_lp.recommend.recommender import Recommender
-from tests.graphs import random_links
 from tests.journeys import fit, run_folders
-
-NUM_USERS, NUM_MOVIES = 12, 25
+from tests.untrained import NUM_MOVIES, NUM_USERS, recommender_of
 
 
 def random_encoder(seed: int) -> HistoryEncoder:
@@ -34,28 +31,6 @@ def random_encoder(seed: int) -> HistoryEncoder:
     encoder.terms.copy_(torch.randint(5, encoder.terms.shape))
     encoder.x.copy_(torch.randint(2, encoder.x.shape))
     return encoder.eval().double()
-
-
-def recommender_of(encoder_name: str, seed: int) -> Recommender:
-    """A recommender whose model nobody trained."""
-    torch.manual_seed(seed)
-    options = {"hidden_channels": 8} | ({"spectral_channels": 6} if encoder_name in ("history", "sequence") else {})
-    module = LinkPredictionModule(
-        NUM_USERS, NUM_MOVIES, 2, 0, 1, encoder={"class_path": encoder_name, "init_args": options}
-    )
-    links = random_links(NUM_USERS, NUM_MOVIES, 90, seed)
-    state = {
-        "users": torch.arange(NUM_USERS),
-        "movies": torch.arange(NUM_MOVIES),
-        "titles": [f"Movie {movie} (1990)" for movie in range(NUM_MOVIES)],
-        "genres": ["Drama" if movie % 2 else "Comedy" for movie in range(NUM_MOVIES)],
-        "links": links.int(),
-        "below_min_rating": torch.empty(2, 0, dtype=torch.int32),
-        "edge_attrs": {"time": torch.arange(90)},
-    }
-    for weight in module.parameters():
-        weight.data.add_(0.3 * torch.randn_like(weight))
-    return Recommender(module, state)
 
 
 @given(seed=st.integers(0, 40), movies=st.lists(st.integers(0, NUM_MOVIES - 1), min_size=1, max_size=12, unique=True))

@@ -17,6 +17,7 @@ from lightning_lp.data.rating_graph import genre_names
 from lightning_lp.data.schema import NO_GENRES, RATES, REV_RATES, Columns
 from lightning_lp.data.settings import grouped
 from lightning_lp.errors import UserError
+from lightning_lp.model.encoders.base import Encoder
 from lightning_lp.model.module import LinkPredictionModule
 from lightning_lp.recommend.histories import known_graph, new_edges
 from lightning_lp.recommend.profiles import History, Profile
@@ -45,6 +46,7 @@ class Recommender:
         columns: the names of the columns in the files that the model was trained on.
         min_rating: lower ratings are seen, but no links. None: every rating is a link.
         edge_attrs: what the model reads of a new user's links: ``time``, ``rating``, both or neither.
+        needs_history: whether nothing can be recommended to a new user without a liked movie.
 
     Raises:
         UserError: the model's vectors are not finite numbers.
@@ -80,6 +82,7 @@ class Recommender:
         self._encoder, self._graph = module.eval().encoder, known_graph(state)
         read = (*self._encoder.edge_attrs, *self._encoder.optional_edge_attrs)
         self.edge_attrs = tuple(name for name in read if name in self._graph[REV_RATES])
+        self.needs_history = self._encoder.needs_history
         self.user_embeddings, self.movie_embeddings = (z.cpu().numpy() for z in self._encoder.embed_all(self._graph))
         if not (np.isfinite(self.user_embeddings).all() and np.isfinite(self.movie_embeddings).all()):
             raise UserError("the model's vectors are not finite numbers: its training diverged, train it again")
@@ -132,7 +135,7 @@ class Recommender:
             ValueError: there are more or fewer times or ratings than movies.
         """
         movies, seen, ratings, times = history
-        if not len(movies) and self._encoder.needs_history:
+        if not len(movies) and self.needs_history:
             raise UserError("a new user needs at least one liked movie: give some")
         (vector,) = self.embed_new(
             [movies],
@@ -156,6 +159,11 @@ class Recommender:
         """
         scores = dot_products(profile.vector[None], self._wide_movies)[0]
         return self._listed(scores, np.append(profile.seen, np.asarray(hidden, np.int64)), k, probability)
+
+    @property
+    def explains(self) -> bool:
+        """Whether :meth:`why` can tell."""
+        return type(self._encoder).user_parts is not Encoder.user_parts
 
     def why(self, profile: Profile, movies: Sequence[int | str]) -> list[Why]:
         """What the score of each of these movies is made of, for a user.
