@@ -1,6 +1,5 @@
 """What was acknowledged is on the disk, once, whatever happens next."""
 
-import os
 import sqlite3
 import subprocess
 import sys
@@ -12,6 +11,7 @@ import pytest
 from lightning_lp.errors import UserError
 from lightning_lp.serve.service import Service
 from lightning_lp.serve.store import ConflictError, FullError, RatingStore
+from tests.forks import run_fork
 from tests.full_disk import NO_MOUNT
 from tests.untrained import NUM_MOVIES, recommender_of
 
@@ -140,11 +140,10 @@ assert [*RatingStore("disk/log").events()] == written
 """
 
 
+@pytest.mark.slow
 def test_a_real_disk_that_is_full(tmp_path):
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    said = subprocess.run(
-        [sys.executable, "-c", FULL], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-    )
+    (tmp_path / "full.py").write_text(FULL)
+    said = run_fork(["python", tmp_path / "full.py"], cwd=tmp_path)
     if said.returncode == NO_MOUNT:
         pytest.skip("no user may mount a tmpfs here")
     assert said.returncode == 0, said.stderr
