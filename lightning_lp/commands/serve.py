@@ -42,6 +42,7 @@ def serve(args: Sequence[str] | None = None) -> None:
     app = make_app(service, run.resolve().name, api_key=key, hosts=None if key else {options.host.lower(), *_LOOPBACK})
     if unknown := service.histories.num_unknown:
         print(f"{store.path}: {unknown:,} ratings are of movies that this model does not know, and are left out")
+    server.listen(listener)
     host = f"[{options.host}]" if ":" in options.host else options.host
     port = listener.getsockname()[1]
     print(f"serving {run} at http://{host}:{port} after {time.monotonic() - start:.1f} s; Ctrl-C ends it", flush=True)

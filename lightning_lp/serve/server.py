@@ -7,6 +7,8 @@ from starlette.types import ASGIApp
 
 from lightning_lp.errors import UserError
 
+_BACKLOG = 2048
+"""Connections that wait to be taken."""
 _MAX_HEAD = 256 * 1024
 """Bytes of the first line and the headers: a filter may name a thousand ids."""
 
@@ -27,6 +29,11 @@ def bound(host: str, port: int) -> socket.socket:
     return found
 
 
+def listen(listener: socket.socket) -> None:
+    """From here on connections wait, and none is refused."""
+    listener.listen(_BACKLOG)
+
+
 def serve(app: ASGIApp, listener: socket.socket) -> None:
     """Answers requests; a signal lets those that are running end."""
     config = uvicorn.Config(
@@ -39,6 +46,7 @@ def serve(app: ASGIApp, listener: socket.socket) -> None:
         access_log=False,
         server_header=False,
         proxy_headers=False,
+        backlog=_BACKLOG,
         h11_max_incomplete_event_size=_MAX_HEAD,
         timeout_graceful_shutdown=10,
     )
