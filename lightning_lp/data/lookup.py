@@ -10,8 +10,8 @@ from lightning_lp.errors import UserError
 from lightning_lp.escape import from_cell
 
 
-class UnknownIdError(UserError):
-    """There is no user or movie of that id."""
+class UnknownError(UserError):
+    """There is no user, movie or genre of that name."""
 
 
 def look_up(ids: IdMap, texts: Sequence[str] | NDArray[np.object_]) -> NDArray[np.int64]:
@@ -36,10 +36,10 @@ def known_indices(ids: IdMap, wanted: Sequence[int | str], kind: str, hint: str 
         hint: what the sentence ends with.
 
     Raises:
-        UnknownIdError: one is unknown.
+        UnknownError: one is unknown.
     """
     index = look_up(ids, [str(value) for value in wanted])
     if (index < 0).any():
         first = str(wanted[int(np.argmax(index < 0))])
-        raise UnknownIdError(f"{kind} {first!r} is not one of the {len(ids):,} {kind}s that the model knows{hint}")
+        raise UnknownError(f"{kind} {first!r} is not one of the {len(ids):,} {kind}s that the model knows{hint}")
     return index

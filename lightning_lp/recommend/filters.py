@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightning_lp.data.ids import IdMap
-from lightning_lp.data.lookup import known_indices
+from lightning_lp.data.lookup import UnknownError, known_indices
 from lightning_lp.data.titles import title_year
-from lightning_lp.errors import UserError, nearest
+from lightning_lp.errors import nearest
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Catalogue:
         """The indices of the movies that may not be listed.
 
         Raises:
-            UserError: a movie or a genre is unknown.
+            UnknownError: a movie or a genre is unknown.
         """
         listed = np.ones(len(self._movies), bool)
         if wanted.only:
@@ -81,11 +81,11 @@ class Catalogue:
         """[num_movies] which of them have the genre.
 
         Raises:
-            UserError: none has it.
+            UnknownError: none has it.
         """
         found = [has for name, has in self._has.items() if name.casefold() == wanted.strip().casefold()]
         if not found:
             near = f"; did you mean {name}?" if (name := nearest(wanted, self._has)) else ""
-            raise UserError(f"no movie has the genre {wanted!r}{near}; there are {', '.join(sorted(self._has))}")
+            raise UnknownError(f"no movie has the genre {wanted!r}{near}; there are {', '.join(sorted(self._has))}")
         has: NDArray[np.bool_] = np.logical_or.reduce(found)
         return has

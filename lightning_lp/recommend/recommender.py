@@ -108,7 +108,7 @@ class Recommender:
         """What lists for a known user are made from.
 
         Raises:
-            UnknownIdError: the user is unknown.
+            UnknownError: the user is unknown.
         """
         index = int(known_indices(self.users, [user], "user", "; for a new user give movies instead, with --liked")[0])
         seen = self.seen_movies[self.seen_indptr[index] : self.seen_indptr[index + 1]]
@@ -118,7 +118,7 @@ class Recommender:
         """What the model knows of a user: from it, :meth:`new_profile` makes the list of a new user who did the same.
 
         Raises:
-            UnknownIdError: the user is unknown.
+            UnknownError: the user is unknown.
         """
         index = int(known_indices(self.users, [user], "user")[0])
         movies, links = self._links_of(index)
@@ -247,7 +247,7 @@ class Recommender:
         """What a new user has done, from ids: :meth:`recommend_new` says what they are.
 
         Raises:
-            UnknownIdError: a movie is unknown.
+            UnknownError: a movie is unknown.
         """
         return History(
             known_indices(self.movies, liked, "movie"),

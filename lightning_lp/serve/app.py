@@ -14,7 +14,7 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
-from lightning_lp.data.lookup import UnknownIdError
+from lightning_lp.data.lookup import UnknownError
 from lightning_lp.errors import UserError
 from lightning_lp.serve.guards import OPEN, Guard, Limits, Secured, problem
 from lightning_lp.serve.measures import Measured, Measures
@@ -23,7 +23,7 @@ from lightning_lp.serve.service import NothingToGoByError, Service
 from lightning_lp.serve.store import ConflictError, FullError
 
 _PAGE = Path(__file__).with_name("page.html")
-_STATUS = {UnknownIdError: 404, NothingToGoByError: 409, ConflictError: 409, FullError: 507, UserError: 422}
+_STATUS = {UnknownError: 404, NothingToGoByError: 409, ConflictError: 409, FullError: 507, UserError: 422}
 """The first that an error is."""
 
 _SAID = {

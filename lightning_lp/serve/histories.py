@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from lightning_lp.data.lookup import UnknownIdError, known_indices, look_up
+from lightning_lp.data.lookup import UnknownError, known_indices, look_up
 from lightning_lp.recommend.histories import filled
 from lightning_lp.recommend.profiles import History
 from lightning_lp.recommend.recommender import Recommender
@@ -59,12 +59,12 @@ class Histories:
         """A user that is known to the model or has rated something since.
 
         Raises:
-            UnknownIdError: neither.
+            UnknownError: neither.
         """
         index = look_up(self._recommender.users, [user])[0]
         found: int | str = self._recommender.users.ids.item(index) if index >= 0 else self._plain(user)
         if index < 0 and found not in self._states:
-            raise UnknownIdError(f"user {user!r} is unknown: the model was not trained on it, and it has rated nothing")
+            raise UnknownError(f"user {user!r} is unknown: the model was not trained on it, and it has rated nothing")
         return self._states.get(found) or UserState(found, is_known=True)
 
     def plain(self, user: str) -> str:
@@ -92,7 +92,7 @@ class Histories:
         """Whether a user has a rating of a movie.
 
         Raises:
-            UnknownIdError: the user or the movie is unknown.
+            UnknownError: the user or the movie is unknown.
         """
         state = self.state(user)
         (index,) = known_indices(self._recommender.movies, [movie], "movie").tolist()

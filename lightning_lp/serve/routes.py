@@ -39,7 +39,7 @@ def _problems(*statuses: int) -> _Problems:
 _MEANING = {
     400: "malformed, or asked for by another host name",
     401: "an API key is wanted, or another one",
-    404: "a user, a movie or a rating is unknown",
+    404: "a user, movie, genre or rating is unknown",
     408: "the request came too slowly",
     409: "there is no liked movie to go by, or the idempotency key was used for another request",
     413: "the request is too large",

@@ -19,8 +19,6 @@ _LAST_SECOND = 253_402_300_799
 
 Id = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"\S")]
 Ids = Annotated[list[Id], Field(max_length=MAX_IDS)]
-Year = Annotated[int, Field(ge=0, le=9999)]
-Seconds = Annotated[int, Field(ge=0, le=_LAST_SECOND)]
 Stars = Annotated[float, Field(ge=-1e6, le=1e6)]
 
 
@@ -29,6 +27,14 @@ def _is_true(value: object) -> object:
     return {"true": True, "false": False}.get(value, "") if isinstance(value, str) else value
 
 
+def _whole(value: object) -> object:
+    """JSON has no whole numbers of their own: ``10.0`` is ``10``."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+K = Annotated[int, Field(ge=1, le=MAX_K, description="length of the list"), BeforeValidator(_whole)]
+Year = Annotated[int, Field(ge=0, le=9999), BeforeValidator(_whole)]
+Seconds = Annotated[int, Field(ge=0, le=_LAST_SECOND), BeforeValidator(_whole)]
 YesNo = Annotated[bool, BeforeValidator(_is_true)]
 
 
@@ -37,7 +43,7 @@ class Wanted(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    k: Annotated[int, Field(ge=1, le=MAX_K, description="length of the list")] = 10
+    k: K = 10
     exclude: Annotated[Ids, Field(description="ids of movies that are not listed")] = []
     only: Annotated[Ids, Field(description="ids of the movies that may be listed; none: any")] = []
     genre: Annotated[
@@ -83,7 +89,7 @@ class SimilarTo(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     movie: Id
-    k: Annotated[int, Field(ge=1, le=MAX_K)] = 10
+    k: K = 10
 
 
 class Search(BaseModel):
@@ -92,7 +98,7 @@ class Search(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     text: Annotated[str, StringConstraints(min_length=1, max_length=200)]
-    k: Annotated[int, Field(ge=1, le=MAX_K)] = 10
+    k: K = 10
 
 
 class HistoryOf(BaseModel):
@@ -101,7 +107,7 @@ class HistoryOf(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     user: Id
-    k: Annotated[int, Field(ge=1, le=MAX_K)] = 100
+    k: K = 100
 
 
 class RatingOf(BaseModel):

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lightning_lp.data.lookup import UnknownIdError, known_indices
+from lightning_lp.data.lookup import UnknownError, known_indices
 from lightning_lp.errors import UserError
 from lightning_lp.recommend.filters import Catalogue, Filter
 from lightning_lp.recommend.histories import filled
@@ -69,7 +69,7 @@ class Service:
         """What lists for a user are made from.
 
         Raises:
-            UnknownIdError: the user is unknown.
+            UnknownError: the user is unknown.
             NothingToGoByError: it has no liked movie, and the model needs one.
         """
         state = self.histories.state(user)
@@ -117,7 +117,7 @@ class Service:
         """Id, title and genres of movies.
 
         Raises:
-            UnknownIdError: one is unknown.
+            UnknownError: one is unknown.
         """
         index = known_indices(self.recommender.movies, movies, "movie").tolist()
         ids, titles, genres = self.recommender.movies.ids, self.recommender.titles, self.recommender.genres
@@ -144,7 +144,7 @@ class Service:
         """What a user has rated, what came in last first.
 
         Raises:
-            UnknownIdError: the user is unknown.
+            UnknownError: the user is unknown.
         """
         state = self.histories.state(user)
         came = [(movie, event) for movie, event in state.events.items() if not event.removed]
@@ -200,7 +200,7 @@ class Service:
         with self._writing:
             is_repeated = key is not None and self._store.by_key(key) is not None
             if removed and not is_repeated and not self.histories.has_rated(user, movie):
-                raise UnknownIdError(f"user {user!r} has no rating of movie {movie!r}: there is nothing to remove")
+                raise UnknownError(f"user {user!r} has no rating of movie {movie!r}: there is nothing to remove")
             when = int(time.time()) if when is None else when
             event = self._store.append(user, movie, rating=rating, time=when, removed=removed, key=key)
             if not is_repeated:

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lightning_lp.data.lookup import UnknownIdError
+from lightning_lp.data.lookup import UnknownError
 from lightning_lp.errors import UserError
 from lightning_lp.recommend.filters import Filter
 from lightning_lp.serve.service import NothingToGoByError, Service
@@ -133,7 +133,7 @@ def test_a_rating_of_training_can_be_taken_back_and_the_movie_is_recommended_aga
     service.take_back("5", str(movie), None)
     assert movie in {found.movie_id for found in answer(service, "5")}
     assert movie not in {found.movie_id for found in service.history("5")}
-    with pytest.raises(UnknownIdError, match=f"user '5' has no rating of movie '{movie}'"):
+    with pytest.raises(UnknownError, match=f"user '5' has no rating of movie '{movie}'"):
         service.take_back("5", str(movie), None)
 
 
@@ -183,7 +183,7 @@ def test_a_history_has_what_came_in_last_first(folder):
     first = service.history("5")[0]
     assert (first.movie_id, first.rating, first.time, first.is_new) == (int(new), 4.5, 3, True)
     assert len(service.history("5")) == len(known.movies) + 1
-    with pytest.raises(UnknownIdError, match="user 'nobody' is unknown"):
+    with pytest.raises(UnknownError, match="user 'nobody' is unknown"):
         service.history("nobody")
 
 
@@ -214,7 +214,7 @@ def test_unknown_genres_and_movies_are_named(folder):
     service = make_service(folder)
     with pytest.raises(UserError, match="no movie has the genre 'Dramma'; did you mean Drama"):
         answer(service, "5", Filter(genres=["Dramma"]))
-    with pytest.raises(UnknownIdError, match="movie '99' is not one of the 25"):
+    with pytest.raises(UnknownError, match="movie '99' is not one of the 25"):
         answer(service, "5", Filter(exclude=["99"]))
 
 
