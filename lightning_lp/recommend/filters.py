@@ -30,6 +30,11 @@ class Filter:
     first_year: int | None = None
     last_year: int | None = None
 
+    @property
+    def is_any(self) -> bool:
+        """Whether every movie is wanted."""
+        return not (self.exclude or self.only or self.genres) and self.first_year is None and self.last_year is None
+
 
 class Catalogue:
     """The movies, as filters look at them.
@@ -64,6 +69,8 @@ class Catalogue:
         Raises:
             UnknownError: a movie or a genre is unknown.
         """
+        if wanted.is_any:
+            return np.array([], dtype=np.int64)
         listed = np.ones(len(self._movies), bool)
         if wanted.only:
             listed[:] = False
@@ -72,7 +79,7 @@ class Catalogue:
         if wanted.genres:
             listed &= np.logical_or.reduce([self._genre(name) for name in wanted.genres])
         if wanted.first_year is not None:
-            listed &= self._year >= wanted.first_year
+            listed &= (self._year >= wanted.first_year) & (self._year > 0)
         if wanted.last_year is not None:
             listed &= (self._year <= wanted.last_year) & (self._year > 0)
         return np.flatnonzero(~listed)

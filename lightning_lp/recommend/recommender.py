@@ -157,8 +157,18 @@ class Recommender:
         Raises:
             UserError: ``k`` is less than 1.
         """
-        scores = dot_products(profile.vector[None], self._wide_movies)[0]
-        return self._listed(scores, np.append(profile.seen, np.asarray(hidden, np.int64)), k, probability)
+        return self.list_of_scores(self.scores(profile), np.append(profile.seen, np.asarray(hidden, np.int64)), k)
+
+    def scores(self, profile: Profile) -> NDArray[np.float32]:
+        """[num_movies] float32, the logit of each movie for a user."""
+        scores: NDArray[np.float32] = dot_products(profile.vector[None], self._wide_movies)[0]
+        return scores
+
+    def list_of_scores(
+        self, scores: NDArray[np.float32], hidden: NDArray[np.int64], k: int = 10
+    ) -> list[Recommendation]:
+        """As :meth:`list_for`, from what :meth:`scores` gives; ``hidden`` are all that are not listed."""
+        return self._listed(scores, hidden, k, probability)
 
     @property
     def explains(self) -> bool:

@@ -52,20 +52,23 @@ class Histories:
 
     @property
     def num_changed(self) -> int:
-        """How many users have ratings that the model was not trained on."""
-        return len(self._states)
+        """How many users have ratings that came in, or had some taken back."""
+        return sum(bool(state.events) for state in [*self._states.values()])
 
     def state(self, user: str) -> UserState:
-        """A user that is known to the model or has rated something since.
+        """A user that is known to the model or has rated something since; the same object until an event comes.
 
         Raises:
             UnknownError: neither.
         """
+        found = self._plain(user)
+        if (state := self._states.get(found)) is not None:
+            return state
         index = look_up(self._recommender.users, [user])[0]
-        found: int | str = self._recommender.users.ids.item(index) if index >= 0 else self._plain(user)
-        if index < 0 and found not in self._states:
+        if index < 0:
             raise UnknownError(f"user {user!r} is unknown: the model was not trained on it, and it has rated nothing")
-        return self._states.get(found) or UserState(found, is_known=True)
+        known = self._recommender.users.ids.item(index)
+        return self._states.setdefault(known, UserState(known, is_known=True))
 
     def plain(self, user: str) -> str:
         """One way to write a user's id, whichever way it was given."""
@@ -83,7 +86,7 @@ class Histories:
             events = {} if before is None else {key: value for key, value in before.events.items() if key != movie}
             if not event.removed or (is_known and movie in self._rated_before(user)):
                 events[movie] = event
-            if events:
+            if events or is_known:
                 self._states[user] = UserState(user, is_known, MappingProxyType(events))
             else:
                 self._states.pop(user, None)

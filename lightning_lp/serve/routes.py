@@ -5,10 +5,9 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, Depends, Header, Query, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from lightning_lp.recommend.profiles import Profile
 from lightning_lp.serve import schemas
 from lightning_lp.serve.schemas import Problem
-from lightning_lp.serve.service import Service
+from lightning_lp.serve.service import Asked, Service
 
 
 async def _service(request: Request) -> Service:
@@ -16,7 +15,7 @@ async def _service(request: Request) -> Service:
     return service
 
 
-Asked = Annotated[Service, Depends(_service)]
+Served = Annotated[Service, Depends(_service)]
 Key = Annotated[
     str | None,
     Header(
@@ -54,30 +53,30 @@ probes = APIRouter(responses=EVERYWHERE)
 
 
 @api.get("/recommendations", tags=["recommend"], responses=_problems(404, 409, 422))
-def recommend(service: Asked, wanted: Annotated[schemas.OfUser, Query()]) -> schemas.Scores:
+def recommend(service: Served, wanted: Annotated[schemas.OfUser, Query()]) -> schemas.Scores:
     """The movies that a user has not rated and most likely would."""
-    return _listed(service, service.profile(wanted.user), wanted)
+    return _listed(service, service.user(wanted.user), wanted)
 
 
 @api.post("/recommendations", tags=["recommend"], responses=_problems(404, 409, 422))
-def recommend_to_new(service: Asked, wanted: Annotated[schemas.OfLiked, Body()]) -> schemas.Scores:
+def recommend_to_new(service: Served, wanted: Annotated[schemas.OfLiked, Body()]) -> schemas.Scores:
     """The same for somebody who is no user, from movies that they like. Nothing is stored."""
     liked = wanted.liked
     history = service.history_of(
         [movie.movieId for movie in liked], [movie.rating for movie in liked], [movie.time for movie in liked]
     )
-    return _listed(service, service.new_profile(history), wanted)
+    return _listed(service, service.nobody(history), wanted)
 
 
 @api.get("/similar", tags=["recommend"], responses=_problems(404, 422))
-def similar(service: Asked, wanted: Annotated[schemas.SimilarTo, Query()]) -> schemas.Scores:
+def similar(service: Served, wanted: Annotated[schemas.SimilarTo, Query()]) -> schemas.Scores:
     """The movies most like one."""
     movies = service.recommender.similar(wanted.movie, wanted.k)
     return schemas.Scores(movies=[schemas.Scored.of(movie) for movie in movies])
 
 
 @api.get("/search", tags=["movies"], responses=_problems(422))
-def search(service: Asked, wanted: Annotated[schemas.Search, Query()]) -> schemas.Found:
+def search(service: Served, wanted: Annotated[schemas.Search, Query()]) -> schemas.Found:
     """The movies whose title is the text; else those whose title holds it; else all of its words."""
     found = service.recommender.find(wanted.text)
     shown = service.named(found[: wanted.k])
@@ -85,20 +84,20 @@ def search(service: Asked, wanted: Annotated[schemas.Search, Query()]) -> schema
 
 
 @api.get("/history", tags=["ratings"], responses=_problems(404, 422))
-def history(service: Asked, wanted: Annotated[schemas.HistoryOf, Query()]) -> schemas.History:
+def history(service: Served, wanted: Annotated[schemas.HistoryOf, Query()]) -> schemas.History:
     """What a user has rated, the latest first."""
     rated = service.history(wanted.user)
     return schemas.History(total=len(rated), movies=[schemas.Rated.of(movie) for movie in rated[: wanted.k]])
 
 
 @api.post("/ratings", tags=["ratings"], status_code=201, responses=_problems(404, 409, 422, 507))
-def rate(service: Asked, rating: Annotated[schemas.NewRating, Body()], key: Key = None) -> schemas.Stored:
+def rate(service: Served, rating: Annotated[schemas.NewRating, Body()], key: Key = None) -> schemas.Stored:
     """Stores a rating, of a new user as well, in place of an earlier one. It counts from the next answer on."""
     return schemas.Stored.of(service.rate(rating.user, rating.movie, rating.rating, rating.time, key))
 
 
 @api.delete("/ratings", tags=["ratings"], responses=_problems(404, 409, 422, 507))
-def take_back(service: Asked, rating: Annotated[schemas.RatingOf, Query()], key: Key = None) -> schemas.Stored:
+def take_back(service: Served, rating: Annotated[schemas.RatingOf, Query()], key: Key = None) -> schemas.Stored:
     """Takes a rating back, one that the model was trained on as well. It counts from the next answer on."""
     return schemas.Stored.of(service.take_back(rating.user, rating.movie, key))
 
@@ -110,7 +109,7 @@ async def health() -> schemas.Health:
 
 
 @probes.get("/ready", tags=["probes"])
-async def ready(request: Request, service: Asked) -> schemas.Ready:
+async def ready(request: Request, service: Served) -> schemas.Ready:
     """Whether it answers, and what is served."""
     recommender = service.recommender
     return schemas.Ready(
@@ -128,7 +127,7 @@ async def metrics(request: Request) -> Response:
     return Response(generate_latest(request.app.state.metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
 
-def _listed(service: Service, profile: Profile, wanted: schemas.Wanted) -> schemas.Scores:
-    movies = service.recommend(profile, wanted.k, wanted.filter())
-    whys = service.why(profile, movies) if wanted.explain else [None] * len(movies)
+def _listed(service: Service, asked: Asked, wanted: schemas.Wanted) -> schemas.Scores:
+    movies = service.recommend(asked, wanted.k, wanted.filter())
+    whys = service.why(asked, movies) if wanted.explain else [None] * len(movies)
     return schemas.Scores(movies=[schemas.Scored.of(*line) for line in zip(movies, whys, strict=True)])

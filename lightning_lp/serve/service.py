@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lightning_lp.data.lookup import UnknownError, known_indices
 from lightning_lp.errors import UserError
@@ -19,12 +20,24 @@ from lightning_lp.recommend.topk import Recommendation
 from lightning_lp.serve.histories import Histories, UserState
 from lightning_lp.serve.store import Event, RatingStore
 
-_MAX_PROFILES = 4096
-"""Vectors of users with new ratings that are kept, some kilobytes each."""
+_MAX_BYTES = 2**28
+"""Of the scores of users that were asked for last, which are kept: four for each movie."""
 
 
 class NothingToGoByError(UserError):
     """A user without a liked movie, and a model that needs one."""
+
+
+class Asked(NamedTuple):
+    """Somebody that lists are made for.
+
+    Attributes:
+        profile: what they are made from.
+        scores: [num_movies] float32, the logit of each movie.
+    """
+
+    profile: Profile
+    scores: NDArray[np.float32]
 
 
 class RatedMovie(NamedTuple):
@@ -63,20 +76,19 @@ class Service:
         self.histories = Histories(recommender, store.events())
         self._catalogue = Catalogue(recommender.movies, recommender.titles, recommender.genres)
         self._writing, self._model = threading.Lock(), threading.Lock()
-        self._profile_of = lru_cache(_MAX_PROFILES)(self._new_profile_of)
+        self._asked = lru_cache(max(1, _MAX_BYTES // (4 * len(recommender.movies))))(self._asked_of)
 
-    def profile(self, user: str) -> Profile:
-        """What lists for a user are made from.
+    def user(self, user: str) -> Asked:
+        """A user, with its scores.
 
         Raises:
             UnknownError: the user is unknown.
             NothingToGoByError: it has no liked movie, and the model needs one.
         """
-        state = self.histories.state(user)
-        return self._profile_of(state) if state.events else self.recommender.profile(state.user)
+        return self._asked(self.histories.state(user))
 
-    def new_profile(self, history: History) -> Profile:
-        """The same for one who is no user.
+    def nobody(self, history: History) -> Asked:
+        """Somebody who is no user, with the scores.
 
         Raises:
             NothingToGoByError: it has no liked movie, and the model needs one.
@@ -84,7 +96,8 @@ class Service:
         if not len(history.movies) and self.recommender.needs_history:
             raise NothingToGoByError("this model recommends from liked movies, and there is none: rate one first")
         with self._model:  # an encoder may set what it computes with
-            return self.recommender.new_profile(history)
+            profile = self.recommender.new_profile(history)
+        return Asked(profile, self.recommender.scores(profile))
 
     def history_of(
         self, movies: Sequence[str], ratings: Sequence[float | None], times: Sequence[int | None]
@@ -123,22 +136,23 @@ class Service:
         ids, titles, genres = self.recommender.movies.ids, self.recommender.titles, self.recommender.genres
         return [(ids.item(i), titles[i], genres[i]) for i in index]
 
-    def recommend(self, profile: Profile, k: int, wanted: Filter) -> list[Recommendation]:
+    def recommend(self, asked: Asked, k: int, wanted: Filter) -> list[Recommendation]:
         """The best of the movies that are wanted.
 
         Raises:
             UserError: a movie or genre is unknown.
         """
-        return self.recommender.list_for(profile, k, self._catalogue.hidden(wanted))
+        hidden = np.append(asked.profile.seen, self._catalogue.hidden(wanted))
+        return self.recommender.list_of_scores(asked.scores, hidden, k)
 
-    def why(self, profile: Profile, movies: list[Recommendation]) -> list[Why]:
+    def why(self, asked: Asked, movies: list[Recommendation]) -> list[Why]:
         """What their scores are made of.
 
         Raises:
             UserError: the model cannot tell.
         """
         with self._model:
-            return self.recommender.why(profile, [movie.movie_id for movie in movies])
+            return self.recommender.why(asked.profile, [movie.movie_id for movie in movies])
 
     def history(self, user: str) -> list[RatedMovie]:
         """What a user has rated, what came in last first.
@@ -207,5 +221,8 @@ class Service:
                 self.histories.apply(event)
         return event
 
-    def _new_profile_of(self, state: UserState) -> Profile:
-        return self.new_profile(self.histories.history(state))
+    def _asked_of(self, state: UserState) -> Asked:
+        if state.events:
+            return self.nobody(self.histories.history(state))
+        profile = self.recommender.profile(state.user)
+        return Asked(profile, self.recommender.scores(profile))

@@ -73,7 +73,7 @@ class Naive:
 
 
 def answer(service, user, wanted=ANY, k=NUM_MOVIES):
-    return service.recommend(service.profile(user), k, wanted)
+    return service.recommend(service.user(user), k, wanted)
 
 
 EVENTS = st.lists(
@@ -152,7 +152,7 @@ def test_ratings_below_the_minimum_of_the_run_are_seen_and_nothing_else(folder):
     assert 24 in {movie.movie_id for movie in answer(service, "0")}
     service.rate("new", "3", 1.0, None, None)
     with pytest.raises(NothingToGoByError, match="there is none: rate one first"):
-        service.profile("new")
+        service.user("new")
     assert service.history_of(["1", "2"], [2.0, None], [None, None]).movies.tolist() == [2]
     assert service.history_of(["1", "2"], [2.0, None], [None, None]).seen.tolist() == [1]
 
