@@ -10,6 +10,7 @@ from tests.serve.conftest import HOSTILE
 from tests.serve.servers import Server, served
 
 sync_api = pytest.importorskip("playwright.sync_api")
+axe = pytest.importorskip("axe_playwright_python.sync_playwright")
 pytestmark = pytest.mark.slow
 CHROMIUM = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, ("chromium", "google-chrome"))), None)
 
@@ -163,3 +164,18 @@ def test_a_key_is_asked_for(browser, run_folder, tmp_path):
         sync_api.expect(page.locator("#list li")).to_have_count(10)
         sync_api.expect(page.locator("#problem")).to_be_empty()
         page.close()
+
+
+def test_nothing_stands_in_the_way_of_those_who_see_or_hear_it_otherwise(page):
+    """The rules of axe (WCAG 2 A and AA among them), after all parts of the page have been filled."""
+    page.goto(f"{page.url}#user=7")
+    sync_api.expect(page.locator("#list li")).to_have_count(10)
+    page.get_by_label("Words of its title").fill("of")
+    page.get_by_role("button", name="Search").click()
+    sync_api.expect(page.locator("#found li").first).to_be_visible()
+    page.locator("#list li").first.get_by_role("button", name="Why").click()
+    page.locator("#list li").first.get_by_role("button", name="Movies like").click()
+    sync_api.expect(page.locator("#similar li")).to_have_count(10)
+    found = axe.Axe().run(page)
+    assert found.violations_count == 0, found.generate_report()
+    assert len(found.response["passes"]) > 20

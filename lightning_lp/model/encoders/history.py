@@ -130,7 +130,8 @@ class HistoryEncoder(MovieTableEncoder):
         """Embeds users that the graph lacks: their movies are all that counts."""
         new = HeteroData()
         new[USER].node_id = torch.full((num_users,), -1)
-        new[MOVIE].node_id, movie = edge_index[0].unique(return_inverse=True)  # vectors of others are not asked for
+        rated, movie = torch.unique(edge_index[0], return_inverse=True)
+        new[MOVIE].node_id = rated  # the vectors of others are not asked for
         new[REV_RATES].edge_index = torch.stack([movie, edge_index[1]])
         return self.embed_all(new)[0]
 
