@@ -73,8 +73,11 @@ class IdMap:
     def index_of_text(self, texts: Iterable[str]) -> npt.NDArray[np.int64]:
         """As :meth:`index`, for ids as a user types them: where ids are numbers, ``"3"`` and ``"3.0"`` are one."""
         codes, distinct = pd.factorize(np.array(list(texts), dtype=object))
-        stripped = [self.plain(str(text)) for text in distinct]
-        return per_row(np.array([self._index.get(value, -1) for value in stripped], dtype=np.int64), codes)
+        return per_row(np.array([self.index_of(str(text)) for text in distinct], dtype=np.int64), codes)
+
+    def index_of(self, text: str) -> int:
+        """The node index of an id as a user types it, -1 where unknown."""
+        return self._index.get(self.plain(text), -1)
 
     def plain(self, text: str) -> int | str:
         """An id as a user types it, whether it is known or not, as the ids here are: a number, or a text.

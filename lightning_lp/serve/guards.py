@@ -57,19 +57,13 @@ class Guard:
             return
         self._running += 1
         try:
-            body = await asyncio.wait_for(self._body(receive), self._limits.seconds)
-        except TimeoutError:
-            refusal = problem(408, f"the request took more than {self._limits.seconds:g} s to come in")
-        except BaseException:
+            body = await self._body(receive)
+        finally:
             self._running -= 1
-            raise
-        else:
-            if body is not None:
-                await self._answer(scope, _replayed(body, receive), send)
-                return
-            refusal = self._too_large()
-        self._running -= 1
-        await refusal(scope, receive, send)
+        if isinstance(body, bytes):
+            await self._answer(scope, _replayed(body, receive), send)
+        elif body is not None:
+            await body(scope, receive, send)
 
     def _refusal(self, scope: Scope) -> JSONResponse | None:
         headers = Headers(scope=scope)
@@ -88,16 +82,21 @@ class Guard:
             return self._too_large()
         return None
 
-    async def _body(self, receive: Receive) -> bytes | None:
-        """The body of a request; None: it is too large."""
+    async def _body(self, receive: Receive) -> bytes | JSONResponse | None:
+        """The whole body of a request, or why not; None: whoever asked has gone."""
         body = bytearray()
-        while True:
-            message = await receive()
-            body += message.get("body", b"")
-            if len(body) > self._limits.max_body:
-                return None
-            if not message.get("more_body", False):
-                return bytes(body)
+        try:
+            async with asyncio.timeout(self._limits.seconds):
+                while len(body) <= self._limits.max_body:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        return None
+                    body += message.get("body", b"")
+                    if len(body) <= self._limits.max_body and not message.get("more_body", False):
+                        return bytes(body)
+        except TimeoutError:
+            return problem(408, f"the request took more than {self._limits.seconds:g} s to come in")
+        return self._too_large()
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Lets the application answer, or says that it takes too long: a thread cannot be stopped, and still counts."""
@@ -114,6 +113,7 @@ class Guard:
             if is_late and not task.cancelled():
                 task.exception()  # is looked at, so that nobody is told again
 
+        self._running += 1
         task = asyncio.ensure_future(self._app(scope, receive, sent))
         task.add_done_callback(ended)
         done, _ = await asyncio.wait({task}, timeout=self._limits.seconds)

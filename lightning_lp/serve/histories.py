@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from lightning_lp.data.lookup import UnknownError, known_indices, look_up
+from lightning_lp.data.lookup import UnknownError, known_indices, look_up_one
 from lightning_lp.recommend.histories import filled
 from lightning_lp.recommend.profiles import History
 from lightning_lp.recommend.recommender import Recommender
@@ -45,7 +45,7 @@ class Histories:
         self._states: dict[int | str, UserState] = {}
         self.num_unknown = 0
         for event in events:
-            if look_up(recommender.movies, [event.movie])[0] < 0:
+            if look_up_one(recommender.movies, event.movie) < 0:
                 self.num_unknown += 1
             else:
                 self.apply(event)
@@ -64,7 +64,7 @@ class Histories:
         found = self._plain(user)
         if (state := self._states.get(found)) is not None:
             return state
-        index = look_up(self._recommender.users, [user])[0]
+        index = look_up_one(self._recommender.users, user)
         if index < 0:
             raise UnknownError(f"user {user!r} is unknown: the model was not trained on it, and it has rated nothing")
         known = self._recommender.users.ids.item(index)
@@ -72,13 +72,13 @@ class Histories:
 
     def plain(self, user: str) -> str:
         """One way to write a user's id, whichever way it was given."""
-        index = look_up(self._recommender.users, [user])[0]
+        index = look_up_one(self._recommender.users, user)
         return str(self._recommender.users.ids.item(index) if index >= 0 else self._plain(user))
 
     def apply(self, event: Event) -> None:
         """Takes over an event that is on the disk."""
-        index = look_up(self._recommender.users, [event.user])[0]
-        is_known = bool(index >= 0)
+        index = look_up_one(self._recommender.users, event.user)
+        is_known = index >= 0
         user = self._recommender.users.ids.item(index) if is_known else self._plain(event.user)
         (movie,) = known_indices(self._recommender.movies, [event.movie], "movie").tolist()
         with self._lock:

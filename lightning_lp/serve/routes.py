@@ -117,7 +117,7 @@ async def ready(request: Request, service: Served) -> schemas.Ready:
         users=len(recommender.users),
         movies=len(recommender.movies),
         explains=recommender.explains,
-        genres=sorted({genre for genres in recommender.genres for genre in genres}),
+        genres=service.catalogue.genres,
     )
 
 

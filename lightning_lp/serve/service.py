@@ -69,12 +69,17 @@ class Service:
     Args:
         recommender: the model.
         store: the log; what it holds already counts.
+
+    Attributes:
+        recommender: the model.
+        histories: what users have done.
+        catalogue: the movies, as filters look at them.
     """
 
     def __init__(self, recommender: Recommender, store: RatingStore) -> None:
         self.recommender, self._store = recommender, store
         self.histories = Histories(recommender, store.events())
-        self._catalogue = Catalogue(recommender.movies, recommender.titles, recommender.genres)
+        self.catalogue = Catalogue(recommender.movies, recommender.titles, recommender.genres)
         self._writing, self._model = threading.Lock(), threading.Lock()
         self._asked = lru_cache(max(1, _MAX_BYTES // (4 * len(recommender.movies))))(self._asked_of)
 
@@ -142,7 +147,7 @@ class Service:
         Raises:
             UserError: a movie or genre is unknown.
         """
-        hidden = np.append(asked.profile.seen, self._catalogue.hidden(wanted))
+        hidden = np.append(asked.profile.seen, self.catalogue.hidden(wanted))
         return self.recommender.list_of_scores(asked.scores, hidden, k)
 
     def why(self, asked: Asked, movies: list[Recommendation]) -> list[Why]:

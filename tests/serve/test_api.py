@@ -213,6 +213,39 @@ def test_a_large_body_is_refused_whatever_it_says_of_itself(service):
     ok(client.post("/v1/ratings", json={"user": "me", "movie": "1"}), 201)
 
 
+def test_half_a_request_is_none():
+    """One who goes before its end has asked for nothing, even if what came is whole by itself."""
+
+    async def main() -> None:
+        asked = []
+
+        async def app(scope, receive, send):
+            asked.append(await receive())
+
+        messages = [
+            {"type": "http.disconnect"},
+            {"type": "http.request", "body": b'{"user": "me", "movie": "1"}', "more_body": True},
+        ]
+
+        async def receive():
+            return messages.pop()
+
+        guard = Guard(app, Limits(max_running=1))
+        for _ in range(2):
+            await ask(guard, receive if messages else None)[0]
+        assert len(asked) == 1, "the second, which is whole"
+        assert asked[0]["body"] == b""
+
+    asyncio.run(main())
+
+
+def test_a_fault_of_the_program_is_told_without_what_it_is(client, service, monkeypatch):
+    monkeypatch.setattr(service, "history", lambda user: 1 / 0)
+    answer = client.get("/v1/history?user=5")
+    refused(answer, 500, "a fault of the program's: the log of the service tells more")
+    assert "ZeroDivision" not in answer.text
+
+
 def ask(guard: Guard, receive=None) -> list[dict]:
     """What a guard sends of an answer to a request."""
     sent: list[dict] = []
