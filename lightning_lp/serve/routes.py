@@ -71,8 +71,7 @@ def recommend_to_new(service: Served, wanted: Annotated[schemas.OfLiked, Body()]
 @api.get("/similar", tags=["recommend"], responses=_problems(404, 422))
 def similar(service: Served, wanted: Annotated[schemas.SimilarTo, Query()]) -> schemas.Scores:
     """The movies most like one."""
-    movies = service.recommender.similar(wanted.movie, wanted.k)
-    return schemas.Scores(movies=[schemas.Scored.of(movie) for movie in movies])
+    return schemas.Scores(movies=[schemas.Scored.of(movie) for movie in service.similar(wanted.movie, wanted.k)])
 
 
 @api.get("/search", tags=["movies"], responses=_problems(422))

@@ -2,9 +2,10 @@
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,7 +81,9 @@ class Service:
         self.recommender, self._store = recommender, store
         self.histories = Histories(recommender, store.events())
         self.catalogue = Catalogue(recommender.movies, recommender.titles, recommender.genres)
-        self._writing, self._model = threading.Lock(), threading.Lock()
+        self._writing = threading.Lock()
+        self._model = ThreadPoolExecutor(1, "model")
+        """Computes: encoders may set what they compute with, and each thread would keep memory for itself."""
         self._asked = lru_cache(max(1, _MAX_BYTES // (4 * len(recommender.movies))))(self._asked_of)
 
     def user(self, user: str) -> Asked:
@@ -100,9 +103,7 @@ class Service:
         """
         if not len(history.movies) and self.recommender.needs_history:
             raise NothingToGoByError("this model recommends from liked movies, and there is none: rate one first")
-        with self._model:  # an encoder may set what it computes with
-            profile = self.recommender.new_profile(history)
-        return Asked(profile, self.recommender.scores(profile))
+        return self._model.submit(self._scored, self.recommender.new_profile, history).result()
 
     def history_of(
         self, movies: Sequence[str], ratings: Sequence[float | None], times: Sequence[int | None]
@@ -150,14 +151,22 @@ class Service:
         hidden = np.append(asked.profile.seen, self.catalogue.hidden(wanted))
         return self.recommender.list_of_scores(asked.scores, hidden, k)
 
+    def similar(self, movie: str, k: int) -> list[Recommendation]:
+        """The movies most like one.
+
+        Raises:
+            UnknownError: the movie is unknown.
+        """
+        return self._model.submit(self.recommender.similar, movie, k).result()
+
     def why(self, asked: Asked, movies: list[Recommendation]) -> list[Why]:
         """What their scores are made of.
 
         Raises:
             UserError: the model cannot tell.
         """
-        with self._model:
-            return self.recommender.why(asked.profile, [movie.movie_id for movie in movies])
+        ids = [movie.movie_id for movie in movies]
+        return self._model.submit(self.recommender.why, asked.profile, ids).result()
 
     def history(self, user: str) -> list[RatedMovie]:
         """What a user has rated, what came in last first.
@@ -229,5 +238,8 @@ class Service:
     def _asked_of(self, state: UserState) -> Asked:
         if state.events:
             return self.nobody(self.histories.history(state))
-        profile = self.recommender.profile(state.user)
+        return self._model.submit(self._scored, self.recommender.profile, state.user).result()
+
+    def _scored(self, profile_of: Callable[[Any], Profile], what: Any) -> Asked:
+        profile = profile_of(what)
         return Asked(profile, self.recommender.scores(profile))
