@@ -8,6 +8,7 @@ from types import ModuleType
 
 from lightning_lp.commands.parser import Parser
 from lightning_lp.errors import UserError
+from lightning_lp.escape import visible
 
 _SHORTEST_KEY = 16
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -41,11 +42,12 @@ def serve(args: Sequence[str] | None = None) -> None:
     service = Service(recommender, store)
     app = make_app(service, run.resolve().name, api_key=key, hosts=None if key else {options.host.lower(), *_LOOPBACK})
     if unknown := service.histories.num_unknown:
-        print(f"{store.path}: {unknown:,} ratings are of movies that this model does not know, and are left out")
+        print(visible(f"{store.path}: {unknown:,} ratings are of movies that this model lacks: they are left out"))
     server.listen(listener)
     host = f"[{options.host}]" if ":" in options.host else options.host
     port = listener.getsockname()[1]
-    print(f"serving {run} at http://{host}:{port} after {time.monotonic() - start:.1f} s; Ctrl-C ends it", flush=True)
+    took = time.monotonic() - start
+    print(visible(f"serving {run} at http://{host}:{port} after {took:.1f} s; Ctrl-C ends it"), flush=True)
     try:
         server.serve(app, listener)
     finally:
