@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import track
 
+from lightning_lp.commands.imports import importing
 from lightning_lp.commands.parser import Parser
 from lightning_lp.errors import UserError
 
@@ -45,9 +46,10 @@ def recommend(args: Sequence[str] | None = None) -> None:
     if options.why and options.user is None and options.liked is None:
         raise UserError("--why goes with --user or --liked: it tells of a user's movies")
 
-    from lightning_lp.checkpointing.finding import newest_run  # imports take seconds, a wrong option is told at once
-    from lightning_lp.recommend.listing import print_list
-    from lightning_lp.recommend.recommender import Recommender
+    with importing():  # after the options: a wrong one is told at once
+        from lightning_lp.checkpointing.finding import newest_run
+        from lightning_lp.recommend.listing import print_list
+        from lightning_lp.recommend.recommender import Recommender
 
     recommender = Recommender.load(options.run or newest_run())
     if options.all_users:

@@ -6,6 +6,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from types import ModuleType
 
+from lightning_lp.commands.imports import importing
 from lightning_lp.commands.parser import Parser
 from lightning_lp.errors import UserError
 from lightning_lp.escape import visible
@@ -30,11 +31,12 @@ def serve(args: Sequence[str] | None = None) -> None:
     server = _server()
     listener = server.bound(options.host, options.port)
 
-    from lightning_lp.checkpointing.finding import newest_run, run_folder_of  # imports take seconds
-    from lightning_lp.recommend.recommender import Recommender
-    from lightning_lp.serve.app import make_app
-    from lightning_lp.serve.service import Service
-    from lightning_lp.serve.store import RatingStore
+    with importing():
+        from lightning_lp.checkpointing.finding import newest_run, run_folder_of
+        from lightning_lp.recommend.recommender import Recommender
+        from lightning_lp.serve.app import make_app
+        from lightning_lp.serve.service import Service
+        from lightning_lp.serve.store import RatingStore
 
     run = options.run or newest_run()
     recommender = Recommender.load(run)

@@ -147,3 +147,10 @@ def test_a_real_disk_that_is_full(tmp_path):
     if said.returncode == NO_MOUNT:
         pytest.skip("no user may mount a tmpfs here")
     assert said.returncode == 0, said.stderr
+
+
+def test_an_entry_is_synced_before_it_is_returned(tmp_path):
+    """What SQLite promises under these settings; a power cut cannot be tried here."""
+    ask = RatingStore(tmp_path / "log")._database.execute
+    assert ask("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert ask("PRAGMA synchronous").fetchone() == (2,), "FULL"
