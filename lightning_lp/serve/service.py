@@ -64,7 +64,7 @@ class RatedMovie(NamedTuple):
 class Service:
     """Answers from a model and a log of ratings. Any number of threads may ask.
 
-    A user without new ratings gets what :meth:`Recommender.recommend` gives, any other what
+    A user whose history is that of training gets what :meth:`Recommender.recommend` gives, any other what
     :meth:`Recommender.recommend_new` gives for the same history, bit for bit.
 
     Args:
