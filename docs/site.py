@@ -24,7 +24,8 @@ PAGES = {
 }
 """File -> page of the site."""
 
-_LINK = re.compile(r"\[([^\[\]]*)\]\(([^)\s#]+)(#[^)\s]*)?\)")
+_LINK = re.compile(r"(?<!!)\[([^\[\]]*)\]\(([^)\s#]+)(#[^)\s]*)?\)")
+_PICTURE = re.compile(r"!\[([^\[\]]*)\]\(docs/([^)\s]+)\)")
 _ROLE = re.compile(r":(?:attr|class|func|meth|mod):(?=<code>)")
 _LANGUAGES = {".py": "python", ".yaml": "yaml", ".toml": "toml", "": "text"}
 _FENCE = "`" * 8
@@ -79,7 +80,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         anchor = anchor or (part and f"#{part}")
         return f"[{label}]({posixpath.relpath(to, posixpath.dirname(uri) or '.')}{anchor})"
 
-    return _LINK.sub(link, markdown)
+    return _PICTURE.sub(r"![\1](\2)", _LINK.sub(link, markdown))  # of README alone: others stand beside theirs
 
 
 def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:

@@ -1,6 +1,5 @@
 """The console script ``lightning-lp``: runs a command and turns a user's mistake into one sentence."""
 
-import gc
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -9,6 +8,7 @@ from typing import Any, NoReturn
 
 from lightning_lp.checkpointing import signals
 from lightning_lp.commands import packages, streams
+from lightning_lp.commands.imports import importing
 from lightning_lp.errors import TRACEBACK, UserError, nearest
 from lightning_lp.escape import visible
 
@@ -18,6 +18,7 @@ COMMANDS = {
     "test": ("fit", "measures a checkpoint on the test part"),
     "predict": ("fit", "writes the probabilities of given pairs"),
     "recommend": ("recommend", "shows what a trained run recommends"),
+    "serve": ("serve", "answers over HTTP, with a page, and takes new ratings"),
     "export": ("export", "writes a recommender that needs NumPy alone"),
     "compare": ("compare", "puts a run beside tuned baselines"),
     "reproduce": ("reproduce", "puts a fit beside published figures on their files"),
@@ -82,17 +83,9 @@ def _named(name: str) -> Command:
 
 
 def load(name: str) -> Any:
-    """Imports a module of this package.
-
-    A quarter of that time would be spent on looking for garbage among the modules, classes and functions, which stay.
-    """
-    gc.disable()
-    try:
-        module = import_module(f"lightning_lp.{name}")
-        gc.freeze()
-    finally:
-        gc.enable()
-    return module
+    """Imports a module of this package."""
+    with importing():
+        return import_module(f"lightning_lp.{name}")
 
 
 def _sentence(error: Exception) -> str | None:

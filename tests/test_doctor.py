@@ -58,7 +58,11 @@ def test_help_of_all_commands_names_it(capsys):
     ("args", "status"),
     [
         *((["--help"], 0), (["recomend"], 2)),
-        *(([name, "--help"], 0) for name in ("recommend", "export", "report", "new-users", "benchmark", "doctor")),
+        *(
+            ([name, "--help"], 0)
+            for name in ("recommend", "export", "report", "new-users", "benchmark", "doctor", "serve")
+        ),
+        (["serve", "--host=0.0.0.0"], 2),
         *((["recommend", "--user=1", "--k=0"], 2), (["report", "--rum=x"], 2), (["benchmark", "--repeat=0"], 2)),
     ],
 )

@@ -7,7 +7,7 @@ PACKAGE = Path(__file__).parents[1] / "lightning_lp"
 FOR_ALL = ("errors", "escape", "atomic", "plain", "renamed")
 FLOW = (
     *("graph", "data.schema", "data.files", "data.sources", "data", "model", "evaluation"),
-    *("checkpointing", "callbacks", "recommend", "commands"),
+    *("checkpointing", "callbacks", "recommend", "serve", "commands"),
 )
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import track
 
+from lightning_lp.commands.imports import importing
 from lightning_lp.commands.parser import Parser
 from lightning_lp.errors import UserError
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from lightning_lp.data.files.raw_table import RawTable
+    from lightning_lp.recommend.profiles import Profile
     from lightning_lp.recommend.recommender import Recommender
 
 _MAX_CANDIDATES = 20
@@ -41,29 +43,29 @@ def recommend(args: Sequence[str] | None = None) -> None:
         raise UserError("--min-rating nan: a number wanted")
     if options.min_rating is not None and options.liked is None:
         raise UserError("--min-rating goes with --liked FILE.csv: give both, or neither")
+    if options.why and options.user is None and options.liked is None:
+        raise UserError("--why goes with --user or --liked: it tells of a user's movies")
 
-    from lightning_lp.checkpointing.finding import newest_run  # imports take seconds, a wrong option is told at once
-    from lightning_lp.recommend.listing import print_list
-    from lightning_lp.recommend.recommender import Recommender
+    with importing():  # after the options: a wrong one is told at once
+        from lightning_lp.checkpointing.finding import newest_run
+        from lightning_lp.recommend.listing import print_list
+        from lightning_lp.recommend.recommender import Recommender
 
     recommender = Recommender.load(options.run or newest_run())
     if options.all_users:
         _recommend_all(recommender, options.k, options.out)
         return
     if options.user is not None:
-        movies = recommender.recommend(options.user, options.k)
+        profile = recommender.profile(options.user)
     elif options.liked is not None:
-        liked, seen, known = _history(options.liked, options.min_rating, recommender)
-        try:
-            movies = recommender.recommend_new(liked, options.k, seen, **known)
-        except UserError as error:
-            if _is_table(options.liked) or "," not in options.liked:
-                raise
-            raise UserError(f"{error}; an id that holds a comma stands in double quotes, as in CSV") from None
+        profile = _new_profile(options.liked, options.min_rating, recommender)
     else:
         movie = options.similar_to if options.like is None else _one_movie(recommender, options.like)
-        movies = recommender.similar(movie, options.k)
-    print_list(movies, options.format)
+        print_list(recommender.similar(movie, options.k), options.format)
+        return
+    movies = recommender.list_for(profile, options.k)
+    whys = recommender.why(profile, [movie.movie_id for movie in movies]) if options.why else []
+    print_list(movies, options.format, whys)
 
 
 def _recommend_parser() -> Parser:
@@ -75,6 +77,7 @@ def _recommend_parser() -> Parser:
     parser.add_argument("--format", choices=["table", "json", "csv"], default="table", help="default: table")
     parser.add_argument("--out", metavar="FILE", type=Path, help="with --all-users: a .parquet or .csv file")
     parser.add_argument("--min-rating", type=float, help="with --liked FILE.csv: lower ratings are seen, not liked")
+    parser.add_argument("--why", action="store_true", help="with --user or --liked: which of their movies speak for it")
     mode = parser.add_mutually_exclusive_group(required=True)
     mode.add_argument("--user", metavar="ID", help="recommend to this user")
     mode.add_argument("--all-users", action="store_true", help="recommend to every user, into --out")
@@ -109,6 +112,17 @@ def _one_movie(recommender: "Recommender", title: str) -> int | str:
         more = f", the first {len(shown)} of them above" if len(found) > len(shown) else ""
         raise UserError(f"--like {title!r} finds {len(found)} movies{more}: name one with --similar-to MOVIE_ID")
     return found[0]
+
+
+def _new_profile(liked: str, min_rating: float | None, recommender: "Recommender") -> "Profile":
+    """What lists for a new user are made from."""
+    movies, seen, known = _history(liked, min_rating, recommender)
+    try:
+        return recommender.new_profile(recommender.history_of(movies, seen, **known))
+    except UserError as error:
+        if _is_table(liked) or "," not in liked:
+            raise
+        raise UserError(f"{error}; an id that holds a comma stands in double quotes, as in CSV") from None
 
 
 def _history(
@@ -162,6 +176,7 @@ def _ratings(file: "RawTable", *, is_needed: bool) -> "NDArray[np.float64] | Non
     import numpy as np
 
     from lightning_lp.data.files.values import rating_words, read_ratings
+    from lightning_lp.recommend.histories import filled
 
     if not is_needed and ("rating" not in file or rating_words(file)):
         return None
@@ -170,7 +185,7 @@ def _ratings(file: "RawTable", *, is_needed: bool) -> "NDArray[np.float64] | Non
     if is_blank.any() and is_needed:
         place = file.place(int(is_blank.argmax()), "rating")
         raise UserError(f"{place}: no rating, and --min-rating needs one: fill it in, or remove the row")
-    return None if is_blank.all() else np.where(is_blank, rating[~is_blank].mean(), rating)
+    return filled(rating)
 
 
 def _times(file: "RawTable") -> "NDArray[np.int64] | None":

@@ -73,11 +73,24 @@ class IdMap:
     def index_of_text(self, texts: Iterable[str]) -> npt.NDArray[np.int64]:
         """As :meth:`index`, for ids as a user types them: where ids are numbers, ``"3"`` and ``"3.0"`` are one."""
         codes, distinct = pd.factorize(np.array(list(texts), dtype=object))
-        stripped: list[Any] = [str(text).strip() for text in distinct]
-        if self.ids.dtype == np.int64:
-            stripped = [int(text.removesuffix(".0")) if WHOLE.fullmatch(text) else None for text in stripped]
-        known = {value: index for index, value in enumerate(self.ids.tolist())}
-        return per_row(np.array([known.get(value, -1) for value in stripped], dtype=np.int64), codes)
+        return per_row(np.array([self.index_of(str(text)) for text in distinct], dtype=np.int64), codes)
+
+    def index_of(self, text: str) -> int:
+        """The node index of an id as a user types it, -1 where unknown."""
+        return self._index.get(self.plain(text), -1)
+
+    def plain(self, text: str) -> int | str:
+        """An id as a user types it, whether it is known or not, as the ids here are: a number, or a text.
+
+        Examples:
+            >>> from lightning_lp.data.ids import IdMap
+            >>> numbers, texts = IdMap.from_values([1, 2]), IdMap.from_values(["a", "b"])
+            >>> numbers.plain(" 3.0 "), numbers.plain("c"), texts.plain("3.0")
+            (3, 'c', '3.0')
+        """
+        stripped = text.strip()
+        is_number = self.ids.dtype == np.int64 and WHOLE.fullmatch(stripped)
+        return int(stripped.removesuffix(".0")) if is_number else stripped
 
     def state(self) -> torch.Tensor | list[str]:
         """The ids as plain data, for a checkpoint that is loaded with ``weights_only=True``."""
@@ -91,6 +104,10 @@ class IdMap:
     @cached_property
     def _lookup(self) -> Any:
         return pd.Index(self.ids)
+
+    @cached_property
+    def _index(self) -> dict[int | str, int]:
+        return {value: index for index, value in enumerate(self.ids.tolist())}
 
 
 def read_ids(tables: Sequence[RawTable], column: str, *, as_text: bool = False) -> list[tuple[IdMap, Index]]:

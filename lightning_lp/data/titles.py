@@ -46,6 +46,18 @@ def title_terms(titles: Sequence[str]) -> tuple[list[str], Tensor]:
     return vocabulary, torch.from_numpy(index)
 
 
+def title_year(title: str) -> int | None:
+    """The year of release that a title ends with; None where it has none.
+
+    Examples:
+        >>> from lightning_lp.data.titles import title_year
+        >>> title_year("Heat (1995)"), title_year("Heat"), title_year("Cosmos (1980-1981)")
+        (1995, None, 1980)
+    """
+    year = _YEAR.search(title)
+    return int(year[1]) if year else None
+
+
 def _terms(title: str) -> set[str]:
     """Words hold no hyphen, periods do: the two cannot be taken for one another."""
     year = _YEAR.search(title)

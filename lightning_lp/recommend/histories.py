@@ -1,4 +1,4 @@
-"""What new users have done, as edges that an encoder reads."""
+"""What users have done, as edges that an encoder reads: those that a checkpoint knows, and new ones."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -7,8 +7,30 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch_geometric.data import HeteroData
+
+from lightning_lp.data.rating_graph import genre_names, multi_hot
+from lightning_lp.data.schema import MOVIE, RATES, REV_RATES, USER
+from lightning_lp.data.titles import title_terms
 
 _TYPES = {"time": np.int64, "rating": np.float32}
+
+
+def known_graph(state: Mapping[str, Any]) -> HeteroData:
+    """The graph of all that a checkpoint knows: its nodes with their features, and all links, held-out ones included.
+
+    Args:
+        state: as ``MovieLensDataModule.state_dict()`` gives it.
+    """
+    titles, links = state["titles"], state["links"].long()
+    data = HeteroData()
+    data[USER].node_id, data[MOVIE].node_id = torch.arange(len(state["users"])), torch.arange(len(titles))
+    data[MOVIE].x = multi_hot([genre_names(text) for text in state["genres"]])[1]
+    data[MOVIE].terms = title_terms(titles if state.get("terms") else [""] * len(titles))[1]
+    data[RATES].edge_index, data[REV_RATES].edge_index = links, links.flip(0)
+    for name, values in state.get("edge_attrs", {}).items():
+        data[RATES][name] = data[REV_RATES][name] = values
+    return data
 
 
 def new_edges(
@@ -45,6 +67,12 @@ def new_edges(
     edge_index = torch.from_numpy(np.stack([_taken(histories, order, np.int64), user]))
     wanted = {name: _taken(values, order, _TYPES[name]) for name, values in given.items() if name in read}
     return edge_index, {name: torch.from_numpy(values) for name, values in wanted.items()}
+
+
+def filled(ratings: NDArray[np.float64]) -> NDArray[np.float64] | None:
+    """The ratings with the mean of the others for each that is not a number; None if none is one."""
+    is_blank = np.isnan(ratings)
+    return None if is_blank.all() else np.where(is_blank, ratings[~is_blank].mean(), ratings)
 
 
 def _in_order(history: NDArray[np.int64], time: NDArray[np.int64] | None) -> NDArray[np.int64]:

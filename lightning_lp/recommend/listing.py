@@ -5,7 +5,7 @@ import json
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pandas as pd
 import pyarrow as pa
@@ -17,26 +17,50 @@ from rich.text import Text
 from lightning_lp.atomic import replacing
 from lightning_lp.errors import UserError
 from lightning_lp.escape import cell, cells, visible
+from lightning_lp.recommend.reasons import Why
 from lightning_lp.recommend.topk import Recommendation
 
 Format = Literal["table", "json", "csv"]
 
+_SHOWN_REASONS = 3
 _HEADER = ("rank", "movieId", "title", "genres", "score")
 
 
-def print_list(movies: Sequence[Recommendation], form: Format) -> None:
-    """Prints a list of movies to standard output."""
+def print_list(movies: Sequence[Recommendation], form: Format, whys: Sequence[Why] = ()) -> None:
+    """Prints a list of movies to standard output, with what their scores are made of, if that is given of each."""
     if form == "json":
         rows = [(*movie[:3], list(movie.genres), movie.score) for movie in movies]
-        print(json.dumps([dict(zip(_HEADER, row, strict=True)) for row in rows], indent=2))
-    elif form == "csv":
+        told: list[dict[str, Any]] = [dict(zip(_HEADER, row, strict=True)) for row in rows]
+        for movie, why in zip(told, whys, strict=False):
+            movie["why"] = why_as_dict(why)
+        print(json.dumps(told, indent=2))
+        return
+    header = (*_HEADER, *(["because of"] if whys else []))
+    because = [[_because(why)] for why in whys] or [[]] * len(movies)
+    if form == "csv":
         writer = csv.writer(sys.stdout, lineterminator="\n")
-        writer.writerow(_HEADER)
-        for rank, movie_id, title, genres, score in movies:
-            writer.writerow([*map(cell, (rank, movie_id, title, "|".join(genres))), f"{score:.6f}"])
+        writer.writerow(header)
+        for (rank, movie_id, title, genres, score), extra in zip(movies, because, strict=True):
+            shown = map(cell, (rank, movie_id, title, "|".join(genres)))
+            writer.writerow([*shown, f"{score:.6f}", *map(cell, extra)])
     else:
-        shown = ((str(m.rank), str(m.movie_id), m.title, ", ".join(m.genres), f"{m.score:.4f}") for m in movies)
-        print_table(_HEADER, shown)
+        shown_rows = (
+            (str(m.rank), str(m.movie_id), m.title, ", ".join(m.genres), f"{m.score:.4f}", *extra)
+            for m, extra in zip(movies, because, strict=True)
+        )
+        print_table(header, shown_rows)
+
+
+def why_as_dict(why: Why) -> dict[str, Any]:
+    """What a score is made of, for JSON."""
+    names = ("movieId", "title", "contribution")
+    reasons = [dict(zip(names, reason, strict=True)) for reason in why.reasons]
+    return {"logit": why.logit, "reasons": reasons, "bias": why.bias, "rest": why.rest}
+
+
+def _because(why: Why) -> str:
+    """The movies that speak most for a recommendation."""
+    return "; ".join(f"{reason.title} {reason.contribution:+.2f}" for reason in why.reasons[:_SHOWN_REASONS])
 
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[str]], *, stderr: bool = False) -> None:

@@ -1,7 +1,7 @@
 """Recommends movies from a checkpoint alone: neither the CSV files nor training are needed."""
 
-import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -9,18 +9,20 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from torch_geometric.data import HeteroData
 
 from lightning_lp.checkpointing.finding import load_checkpoint
 from lightning_lp.data.ids import IdMap
-from lightning_lp.data.lookup import look_up
-from lightning_lp.data.rating_graph import genre_names, multi_hot
-from lightning_lp.data.schema import MOVIE, NO_GENRES, RATES, REV_RATES, USER, Columns
+from lightning_lp.data.lookup import known_indices
+from lightning_lp.data.rating_graph import genre_names
+from lightning_lp.data.schema import NO_GENRES, RATES, REV_RATES, Columns
 from lightning_lp.data.settings import grouped
-from lightning_lp.data.titles import title_terms
 from lightning_lp.errors import UserError
+from lightning_lp.model.encoders.base import Encoder
 from lightning_lp.model.module import LinkPredictionModule
-from lightning_lp.recommend.histories import new_edges
+from lightning_lp.recommend.histories import known_graph, new_edges
+from lightning_lp.recommend.profiles import History, Profile
+from lightning_lp.recommend.reasons import Reason, Why, parts_of_scores
+from lightning_lp.recommend.search import TitleSearch
 from lightning_lp.recommend.topk import Recommendation, best, dot_products, probability
 from lightning_lp.renamed import Renamed
 
@@ -42,7 +44,9 @@ class Recommender:
         seen_indptr: [num_users + 1] int64; user ``u`` has rated
             ``seen_movies[seen_indptr[u]:seen_indptr[u + 1]]``, too low to be a link or not: the rows of a CSR matrix.
         columns: the names of the columns in the files that the model was trained on.
+        min_rating: lower ratings are seen, but no links. None: every rating is a link.
         edge_attrs: what the model reads of a new user's links: ``time``, ``rating``, both or neither.
+        needs_history: whether nothing can be recommended to a new user without a liked movie.
 
     Raises:
         UserError: the model's vectors are not finite numbers.
@@ -66,16 +70,19 @@ class Recommender:
     def __init__(self, module: LinkPredictionModule, state: dict[str, Any]) -> None:
         self.users, self.movies = IdMap.from_state(state["users"]), IdMap.from_state(state["movies"])
         self.titles: list[str] = state["titles"]
-        genres = [genre_names(text) for text in state["genres"]]
+        genres = (genre_names(text) for text in state["genres"])
         self.genres = [tuple(name for name in names if name != NO_GENRES) for names in genres]
-        self.columns = Columns(**grouped(state.get("settings", {})).get("columns", {}))
+        settings = grouped(state.get("settings", {}))
+        self.columns = Columns(**settings.get("columns", {}))
+        self.min_rating: float | None = settings.get("min_rating")
         seen = torch.cat([state["links"], state["below_min_rating"]], dim=1).numpy()
         counts = np.bincount(seen[0], minlength=len(self.users))
         self.seen_indptr = np.append(0, np.cumsum(counts))
         self.seen_movies = seen[1, np.lexsort(seen[::-1])].astype(np.int64)
-        self._encoder, self._graph = module.eval().encoder, self._known_graph(state, genres)
+        self._encoder, self._graph = module.eval().encoder, known_graph(state)
         read = (*self._encoder.edge_attrs, *self._encoder.optional_edge_attrs)
         self.edge_attrs = tuple(name for name in read if name in self._graph[REV_RATES])
+        self.needs_history = self._encoder.needs_history
         self.user_embeddings, self.movie_embeddings = (z.cpu().numpy() for z in self._encoder.embed_all(self._graph))
         if not (np.isfinite(self.user_embeddings).all() and np.isfinite(self.movie_embeddings).all()):
             raise UserError("the model's vectors are not finite numbers: its training diverged, train it again")
@@ -95,9 +102,94 @@ class Recommender:
         Raises:
             UserError: the user is unknown, or ``k`` is less than 1.
         """
-        index = _known(self.users, [user], "user", "; for a new user give movies instead, with --liked")[0]
-        scores = dot_products(self.user_embeddings[[index]], self.movie_embeddings)[0]
-        return self._listed(scores, self._seen(index), k, probability)
+        return self.list_for(self.profile(user), k)
+
+    def profile(self, user: int | str) -> Profile:
+        """What lists for a known user are made from.
+
+        Raises:
+            UnknownError: the user is unknown.
+        """
+        index = int(known_indices(self.users, [user], "user", "; for a new user give movies instead, with --liked")[0])
+        seen = self.seen_movies[self.seen_indptr[index] : self.seen_indptr[index + 1]]
+        return Profile(self.user_embeddings[index], self._links_of(index)[0], seen)
+
+    def history(self, user: int | str) -> History:
+        """What the model knows of a user: from it, :meth:`new_profile` makes the list of a new user who did the same.
+
+        Raises:
+            UnknownError: the user is unknown.
+        """
+        index = int(known_indices(self.users, [user], "user")[0])
+        movies, links = self._links_of(index)
+        seen = np.setdiff1d(self.seen_movies[self.seen_indptr[index] : self.seen_indptr[index + 1]], movies)
+        read = {name: self._graph[RATES][name][links].numpy() for name in self.edge_attrs}
+        ratings = read["rating"].astype(np.float64) if "rating" in read else None
+        return History(movies, seen, ratings, read.get("time"))
+
+    def new_profile(self, history: History) -> Profile:
+        """What lists for a user are made from that the model never saw.
+
+        Raises:
+            UserError: there is no movie, and the model needs one (``needs_history`` of its encoder).
+            ValueError: there are more or fewer times or ratings than movies.
+        """
+        movies, seen, ratings, times = history
+        if not len(movies) and self.needs_history:
+            raise UserError("a new user needs at least one liked movie: give some")
+        (vector,) = self.embed_new(
+            [movies],
+            times=None if times is None else [times],
+            ratings=None if ratings is None else [ratings],
+        )
+        return Profile(vector, np.unique(movies), np.append(movies, seen))
+
+    def list_for(
+        self, profile: Profile, k: int = 10, hidden: Sequence[int] | NDArray[np.int64] = ()
+    ) -> list[Recommendation]:
+        """The ``k`` movies that a user has not seen and most likely would rate, or all that are left.
+
+        Args:
+            profile: the user.
+            k: length of the list.
+            hidden: the indices of further movies that are not listed.
+
+        Raises:
+            UserError: ``k`` is less than 1.
+        """
+        return self.list_of_scores(self.scores(profile), np.append(profile.seen, np.asarray(hidden, np.int64)), k)
+
+    def scores(self, profile: Profile) -> NDArray[np.float32]:
+        """[num_movies] float32, the logit of each movie for a user."""
+        scores: NDArray[np.float32] = dot_products(profile.vector[None], self._wide_movies)[0]
+        return scores
+
+    def list_of_scores(
+        self, scores: NDArray[np.float32], hidden: NDArray[np.int64], k: int = 10
+    ) -> list[Recommendation]:
+        """As :meth:`list_for`, from what :meth:`scores` gives; ``hidden`` are all that are not listed."""
+        return self._listed(scores, hidden, k, probability)
+
+    @property
+    def explains(self) -> bool:
+        """Whether :meth:`why` can tell."""
+        return type(self._encoder).user_parts is not Encoder.user_parts
+
+    def why(self, profile: Profile, movies: Sequence[int | str]) -> list[Why]:
+        """What the score of each of these movies is made of, for a user.
+
+        Raises:
+            UserError: a movie is unknown, or with this encoder a user is not a sum over its movies.
+        """
+        index = known_indices(self.movies, movies, "movie")
+        parts = parts_of_scores(self._encoder, profile, self.movie_embeddings[index])
+        found = []
+        for logit, of_movies, bias, rest in zip(*parts, strict=True):
+            order = np.argsort(-of_movies, kind="stable")
+            lines = zip(profile.movies[order].tolist(), of_movies[order].tolist(), strict=True)
+            reasons = [Reason(self.movies.ids.item(i), self.titles[i], value) for i, value in lines]
+            found.append(Why(float(logit), reasons, float(bias), float(rest)))
+        return found
 
     def recommend_all(self, k: int = 10, chunk: int = 256) -> Iterator[pd.DataFrame]:
         """As :meth:`recommend` for all users, in chunks: memory grows with ``chunk`` x movies.
@@ -113,8 +205,9 @@ class Recommender:
         titles = np.array(self.titles, dtype=object)
         genres = np.array(["|".join(names) for names in self.genres], dtype=object)
         for start in range(0, len(self.users), chunk):
-            scores = dot_products(self.user_embeddings[start : start + chunk], self.movie_embeddings)
-            top = [best(row, self._seen(start + i), k) for i, row in enumerate(scores)]
+            scores = dot_products(self.user_embeddings[start : start + chunk], self._wide_movies)
+            indptr = self.seen_indptr[start : start + chunk + 1]
+            top = [best(row, self.seen_movies[indptr[i] : indptr[i + 1]], k) for i, row in enumerate(scores)]
             movie, counts = np.concatenate(top), np.array([len(movies) for movies in top])
             user = np.repeat(np.arange(len(top)), counts)
             yield pd.DataFrame(
@@ -151,16 +244,27 @@ class Recommender:
             UserError: no movie is given to a model that needs one, one is unknown, or ``k`` is less than 1.
             ValueError: there are more or fewer times or ratings than movies.
         """
-        if not len(liked) and self._encoder.needs_history:
-            raise UserError("a new user needs at least one liked movie: give some")
-        history = _known(self.movies, liked, "movie")
-        vectors = self.embed_new(
-            [history],
-            times=None if times is None else [np.asarray(times, np.int64)],
-            ratings=None if ratings is None else [np.asarray(ratings, np.float64)],
+        return self.list_for(self.new_profile(self.history_of(liked, seen, times=times, ratings=ratings)), k)
+
+    def history_of(
+        self,
+        liked: Sequence[int | str],
+        seen: Sequence[int | str] = (),
+        *,
+        times: Sequence[int] | NDArray[np.int64] | None = None,
+        ratings: Sequence[float] | NDArray[np.float64] | None = None,
+    ) -> History:
+        """What a new user has done, from ids: :meth:`recommend_new` says what they are.
+
+        Raises:
+            UnknownError: a movie is unknown.
+        """
+        return History(
+            known_indices(self.movies, liked, "movie"),
+            known_indices(self.movies, seen, "movie"),
+            ratings=None if ratings is None else np.asarray(ratings, np.float64),
+            times=None if times is None else np.asarray(times, np.int64),
         )
-        scores = dot_products(vectors, self.movie_embeddings)[0]
-        return self._listed(scores, np.append(history, _known(self.movies, seen, "movie")), k, probability)
 
     def embed_new(
         self,
@@ -196,10 +300,8 @@ class Recommender:
         Raises:
             UserError: the movie is unknown, or ``k`` is less than 1.
         """
-        index = _known(self.movies, [movie], "movie")
-        vectors = self.movie_embeddings[:, : self.movie_embeddings.shape[1] - self._encoder.num_bias_channels]
-        length = np.linalg.norm(vectors, axis=1, keepdims=True)
-        directions = vectors / np.maximum(length, np.finfo(np.float32).tiny)
+        index = known_indices(self.movies, [movie], "movie")
+        directions = self._directions
         return self._listed(dot_products(directions[index], directions)[0], index, k, lambda cosine: cosine)
 
     def find(self, text: str) -> list[int | str]:
@@ -207,39 +309,43 @@ class Recommender:
 
         Upper and lower case and accents make no difference.
         """
-        wanted, titles = _fold(text), [_fold(title) for title in self.titles]
-        if not wanted:
-            return []
-        words = wanted.split()
-        tests: Iterable[Callable[[str], bool]] = (
-            lambda title: title == wanted,
-            lambda title: wanted in title,
-            lambda title: all(word in title for word in words),
-        )
-        found = ([i for i, title in enumerate(titles) if test(title)] for test in tests)
-        ids: list[int | str] = self.movies.ids[next(filter(None, found), [])].tolist()
+        ids: list[int | str] = self.movies.ids[self._search.find(text)].tolist()
         return ids
 
     def describe(self, movies: Sequence[int | str]) -> list[tuple[str, str, str]]:
         """Id, title and genres of each movie, as texts."""
-        index = _known(self.movies, movies, "movie")
+        index = known_indices(self.movies, movies, "movie")
         return [(str(self.movies.ids[i]), self.titles[i], ", ".join(self.genres[i])) for i in index]
 
-    def _known_graph(self, state: dict[str, Any], genres: list[list[str]]) -> HeteroData:
-        num_users, num_movies, links = len(self.users), len(self.movies), state["links"].long()
-        data = HeteroData()
-        data[USER].node_id, data[MOVIE].node_id = torch.arange(num_users), torch.arange(num_movies)
-        data[MOVIE].x = multi_hot(genres)[1]
-        has_terms = bool(state.get("terms"))
-        data[MOVIE].terms = title_terms(self.titles if has_terms else [""] * num_movies)[1]
-        data[RATES].edge_index, data[REV_RATES].edge_index = links, links.flip(0)
-        for name, values in state.get("edge_attrs", {}).items():
-            data[RATES][name] = data[REV_RATES][name] = values
-        return data
+    @cached_property
+    def _wide_movies(self) -> NDArray[np.float64]:
+        """The movies' vectors as their products are summed."""
+        return self.movie_embeddings.astype(np.float64)
 
-    def _seen(self, user: int) -> NDArray[np.int64]:
-        seen: NDArray[np.int64] = self.seen_movies[self.seen_indptr[user] : self.seen_indptr[user + 1]]
-        return seen
+    @cached_property
+    def _directions(self) -> NDArray[np.float64]:
+        """The movies' vectors with length 1, without channels that only move the level of a score."""
+        vectors = self.movie_embeddings[:, : self.movie_embeddings.shape[1] - self._encoder.num_bias_channels]
+        length = np.linalg.norm(vectors, axis=1, keepdims=True)
+        directions: NDArray[np.float32] = vectors / np.maximum(length, np.finfo(np.float32).tiny)
+        return directions.astype(np.float64)
+
+    @cached_property
+    def _search(self) -> TitleSearch:
+        return TitleSearch(self.titles)
+
+    @cached_property
+    def _links(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Which links are a user's: those at ``order[indptr[user]:indptr[user + 1]]``."""
+        user = self._graph[RATES].edge_index[0].numpy()
+        indptr = np.append(0, np.cumsum(np.bincount(user, minlength=len(self.users))))
+        return indptr, np.argsort(user, kind="stable")
+
+    def _links_of(self, user: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The movies of a user's links, and the places of these links."""
+        indptr, order = self._links
+        links = order[indptr[user] : indptr[user + 1]]
+        return self._graph[RATES].edge_index[1].numpy()[links], links
 
     def _listed(
         self,
@@ -258,21 +364,6 @@ class Recommender:
         ]
 
 
-def _known(ids: IdMap, wanted: Sequence[int | str], kind: str, hint: str = "") -> NDArray[np.int64]:
-    """The index of each id, int64."""
-    index = look_up(ids, [str(value) for value in wanted])
-    if (index < 0).any():
-        first = str(wanted[int(np.argmax(index < 0))])
-        raise UserError(f"{kind} {first!r} is not one of the {len(ids):,} {kind}s that the model knows{hint}")
-    return index
-
-
 def _check_k(k: int) -> None:
     if k < 1:
         raise UserError(f"k is {k}: 1 or more wanted")
-
-
-def _fold(text: str) -> str:
-    """Without case, accents and surplus spaces."""
-    plain = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
-    return " ".join(plain.casefold().split())

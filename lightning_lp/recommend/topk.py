@@ -37,9 +37,9 @@ def dot_products(vectors: NDArray[Any], movies: NDArray[Any]) -> Floats:
     """The dot product of each vector and each movie: [n, d] and [num_movies, d] give [n, num_movies] float32.
 
     Summed in float64 and rounded once: the order of the sum, which differs between libraries and between one user
-    and many, cannot change a rank, and equal vectors have equal scores.
+    and many, cannot change a rank, and equal vectors have equal scores. Vectors in float64 are not copied.
     """
-    products: Floats = (vectors.astype(np.float64) @ movies.astype(np.float64).T).astype(np.float32)
+    products: Floats = (np.asarray(vectors, np.float64) @ np.asarray(movies, np.float64).T).astype(np.float32)
     return products
 
 

@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lightning_lp.commands.benchmark import fast, growth, sampler, step
+from lightning_lp.commands.benchmark import fast, growth, sampler, serve, step
 from lightning_lp.commands.benchmark.command import GROUPS, rounded
 from lightning_lp.commands.benchmark.workload import run_child
 from lightning_lp.commands.configs import packaged
 from lightning_lp.data.sources.synthetic import write_movielens
 from lightning_lp.errors import UserError
 from tests.conftest import SHARED
-from tests.journeys import SCRIPTS, run_script
+from tests.journeys import SCRIPTS, SMALL, run_script
 
 BASELINE = SHARED / "bench" / "notebook_baseline.py"
 TINY = ["--repeat=1", "--threads=1", "--steps=2", "--out=out.json", "--data.batch_size=64", "--trainer.accelerator=cpu"]
@@ -64,6 +64,18 @@ def test_the_machine_is_in_the_file(root, monkeypatch):
     assert about["cpu"]
     assert about["threads"] == 1
     assert {"cores", "memory_gib", "torch", "python"} <= about.keys()
+
+
+@pytest.mark.slow
+def test_a_service_is_asked(root, monkeypatch):
+    monkeypatch.setattr(serve, "NUM_REQUESTS", 200)
+    found = measured(root, "--groups", "serve", "--config", "default", *SMALL)
+    for what in ("each user for the first time", "users again and again", "ratings, each on the disk"):
+        assert found[what][0]["value"] > 1
+        assert found[f"{what}: half within"][0]["value"] <= found[f"{what}: 99 % within"][0]["value"]
+    assert found["start to ready"][0]["value"] > 0.1
+    assert found["memory of the service"][0]["value"] > 50
+    assert found["implicit's recommend, without HTTP"][0]["value"] > 1
 
 
 @pytest.mark.slow

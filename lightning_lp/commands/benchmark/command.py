@@ -19,7 +19,7 @@ from lightning_lp.errors import require
 if TYPE_CHECKING:
     from lightning_lp.commands.benchmark.workload import Figure, Workload
 
-GROUPS = ("machine", "stages", "sampler", "step", "ranking", "fast", "growth")
+GROUPS = ("machine", "stages", "sampler", "step", "ranking", "fast", "serve", "growth")
 """The groups of figures: each is a module here with a function of its name."""
 
 

@@ -224,6 +224,20 @@ class Encoder(nn.Module):
             extended[REV_RATES][name] = torch.cat([value, of_new.to(value.dtype)])
         return self.embed_all(extended)[0][known:]
 
+    def user_parts(self, movie: Tensor) -> Tensor | None:
+        """What each movie of a user adds to its vector, for encoders whose users are sums over their movies.
+
+        What is left of the vector is no single movie's. Of the ``num_bias_channels`` the last is the user's own level,
+        the others are biases of the scored movie.
+
+        Args:
+            movie: [n] int64 indices of the user's movies, each once.
+
+        Returns:
+            [n, channels] float64; None, the default: a user is no such sum.
+        """
+        return None
+
     def messages(self, batch: HeteroData, edge_type: EdgeType) -> Tensor:
         """Messages of one type: [2, num_edges] int64 (sender, receiver), in local indices.
 

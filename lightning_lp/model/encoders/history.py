@@ -130,9 +130,25 @@ class HistoryEncoder(MovieTableEncoder):
         """Embeds users that the graph lacks: their movies are all that counts."""
         new = HeteroData()
         new[USER].node_id = torch.full((num_users,), -1)
-        new[MOVIE].node_id = torch.arange(len(self.x))
-        new[REV_RATES].edge_index = edge_index
+        rated, movie = torch.unique(edge_index[0], return_inverse=True)
+        new[MOVIE].node_id = rated  # the vectors of others are not asked for
+        new[REV_RATES].edge_index = torch.stack([movie, edge_index[1]])
         return self.embed_all(new)[0]
+
+    @torch.no_grad()
+    def user_parts(self, movie: Tensor) -> Tensor:
+        """Sums are what they are; of the layer, each movie has its part in the units that are above 0.
+
+        These units are linear in the movies, so that the parts add up to what the layer says, but for its constant.
+        """
+        h, share = self.table()[movie].double(), 1 / max(1, len(movie))
+        mean, root, out = (lin.weight.double().T for lin in (self.conv.lin_l, self.conv.lin_r, self.user_lin))
+        own = h * math.sqrt(share)
+        conv = h * share @ mean + own @ root
+        is_above = conv.sum(dim=0) + self.conv.lin_l.bias.double() > 0
+        linear = self.spectral_source[movie].double() * self.spectral_weight
+        parts = torch.cat([own + conv * is_above @ out, linear], dim=1) / self.temperature
+        return F.pad(parts, (0, self.num_bias_channels))
 
     def _catalogue(self) -> Tensor:
         """[num_movies, hidden_channels + spectral_channels + 1] vectors of all movies, without the user's channel."""

@@ -1,0 +1,137 @@
+"""What users have done: what the model knows of them, and the ratings that came in since."""
+
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+import numpy as np
+
+from lightning_lp.data.lookup import UnknownError, known_indices, look_up_one
+from lightning_lp.recommend.histories import filled
+from lightning_lp.recommend.profiles import History
+from lightning_lp.recommend.recommender import Recommender
+from lightning_lp.serve.store import Event
+
+
+@dataclass(frozen=True, eq=False)
+class UserState:
+    """A user at one moment. It never changes: an event makes another.
+
+    Attributes:
+        user: the user's id, as the model has it or as it came in.
+        is_known: whether the model was trained on it.
+        events: of each movie that was rated or taken back since, by index, the last event; the latest last.
+    """
+
+    user: int | str
+    is_known: bool
+    events: Mapping[int, Event] = field(default_factory=lambda: MappingProxyType({}))
+
+
+class Histories:
+    """The state of each user: that of the model, with the events of a log on top.
+
+    Args:
+        recommender: the model.
+        events: the log, the earliest first; of movies that the model does not know they are left out.
+
+    Attributes:
+        num_unknown: how many events are of movies that the model does not know.
+    """
+
+    def __init__(self, recommender: Recommender, events: Iterable[Event] = ()) -> None:
+        self._recommender, self._lock = recommender, threading.Lock()
+        self._states: dict[int | str, UserState] = {}
+        self.num_unknown = 0
+        for event in events:
+            if look_up_one(recommender.movies, event.movie) < 0:
+                self.num_unknown += 1
+            else:
+                self.apply(event)
+
+    @property
+    def num_changed(self) -> int:
+        """How many users have ratings that came in, or had some taken back."""
+        return sum(bool(state.events) for state in [*self._states.values()])
+
+    def state(self, user: str) -> UserState:
+        """A user that is known to the model or has rated something since; the same object until an event comes.
+
+        Raises:
+            UnknownError: neither.
+        """
+        found = self._plain(user)
+        if (state := self._states.get(found)) is not None:
+            return state
+        index = look_up_one(self._recommender.users, user)
+        if index < 0:
+            raise UnknownError(f"user {user!r} is unknown: the model was not trained on it, and it has rated nothing")
+        known = self._recommender.users.ids.item(index)
+        return self._states.setdefault(known, UserState(known, is_known=True))
+
+    def plain(self, user: str) -> str:
+        """One way to write a user's id, whichever way it was given."""
+        index = look_up_one(self._recommender.users, user)
+        return str(self._recommender.users.ids.item(index) if index >= 0 else self._plain(user))
+
+    def apply(self, event: Event) -> None:
+        """Takes over an event that is on the disk."""
+        index = look_up_one(self._recommender.users, event.user)
+        is_known = index >= 0
+        user = self._recommender.users.ids.item(index) if is_known else self._plain(event.user)
+        (movie,) = known_indices(self._recommender.movies, [event.movie], "movie").tolist()
+        with self._lock:
+            before = self._states.get(user)
+            events = {} if before is None else {key: value for key, value in before.events.items() if key != movie}
+            if not event.removed or (is_known and movie in self._rated_before(user)):
+                events[movie] = event
+            if events or is_known:
+                self._states[user] = UserState(user, is_known, MappingProxyType(events))
+            else:
+                self._states.pop(user, None)
+
+    def has_rated(self, user: str, movie: str) -> bool:
+        """Whether a user has a rating of a movie.
+
+        Raises:
+            UnknownError: the user or the movie is unknown.
+        """
+        state = self.state(user)
+        (index,) = known_indices(self._recommender.movies, [movie], "movie").tolist()
+        if index in state.events:
+            return not state.events[index].removed
+        return state.is_known and index in self._rated_before(state.user)
+
+    def history(self, state: UserState) -> History:
+        """What the model knows of a user, then what came in, as :meth:`Recommender.new_profile` takes it."""
+        read = self._recommender.edge_attrs
+        none = np.array([], dtype=np.int64)
+        known = self._recommender.history(state.user) if state.is_known else History(none, none)
+        kept = np.array([movie not in state.events for movie in known.movies.tolist()], dtype=bool)
+        seen = [movie for movie in known.seen.tolist() if movie not in state.events]
+        given = [(movie, event) for movie, event in state.events.items() if not event.removed]
+        links = [(movie, event) for movie, event in given if self.is_link(event.rating)]
+        seen += [movie for movie, event in given if not self.is_link(event.rating)]
+        ratings = times = None
+        if "rating" in read:
+            before = np.array([]) if known.ratings is None else known.ratings[kept]
+            came = [np.nan if event.rating is None else event.rating for _, event in links]
+            ratings = filled(np.append(before, np.array(came, dtype=np.float64)))
+        if "time" in read:
+            before = none if known.times is None else known.times[kept]
+            times = np.append(before, np.array([event.time for _, event in links], dtype=np.int64))
+        movies = np.append(known.movies[kept], np.array([movie for movie, _ in links], dtype=np.int64))
+        return History(movies, np.array(seen, dtype=np.int64), ratings, times)
+
+    def is_link(self, rating: float | None) -> bool:
+        """Whether a rating is high enough to be a link, by the run's ``min_rating``."""
+        least = self._recommender.min_rating
+        return least is None or (rating is not None and rating >= least)
+
+    def _plain(self, user: str) -> int | str:
+        return self._recommender.users.plain(user)
+
+    def _rated_before(self, user: int | str) -> set[int]:
+        """The movies that the model knows to be rated by a user."""
+        return set(self._recommender.profile(user).seen.tolist())
