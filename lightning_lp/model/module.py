@@ -211,9 +211,8 @@ class LinkPredictionModule(pl.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Lets the encoder of a fit choose, and begins with empty metrics: of spawned processes these share memory."""
-        trainer, handover = self.trainer, self._handover
-        if handover is not None and trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking:
-            part = handover.split.val
+        if self._handover is not None and self._is_fitting():
+            part = self._handover.split.val
             is_link = part[RATES].edge_label > 0
             self.encoder.choose_on_validation(part, part[RATES].edge_label_index[:, is_link])
         self._embedded = {}
@@ -271,6 +270,9 @@ class LinkPredictionModule(pl.LightningModule):
         steps = trainer.num_training_batches / trainer.accumulate_grad_batches * (trainer.max_epochs or -1)
         limits = (steps, float(trainer.max_steps))
         return min((limit for limit in limits if limit > 0), default=math.inf)
+
+    def _is_fitting(self) -> bool:
+        return bool(self.trainer.state.fn == TrainerFn.FITTING and not self.trainer.sanity_checking)
 
     def _reset_metrics(self) -> None:
         for metric in (self.val_metrics, self.val_loss, self.test_metrics, self.test_loss):

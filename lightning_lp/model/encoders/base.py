@@ -272,7 +272,9 @@ class Encoder(nn.Module):
 
 
 def _matrix(edge_index: Tensor, sizes: tuple[int, int], weight: Tensor) -> Tensor:
-    """The edges as a sparse matrix like ``weight``, made once for each ``edge_index``."""
+    """The edges as a sparse matrix like ``weight``, made once for each ``edge_index`` that tells when it changes."""
+    if edge_index.is_inference():  # made for this one question
+        return adjacency(edge_index, *sizes).to(weight.device, weight.dtype)
     what = edge_index._version, sizes, weight.device, weight.dtype
     known = _MATRICES.get(edge_index)
     if known is None or known[0] != what:
