@@ -87,7 +87,7 @@ class RatingStore:
         except sqlite3.Error as error:
             if "locked" in str(error):
                 raise UserError(f"{self.path} is in use: another process serves it, end that or name another") from None
-            raise UserError(f"{self.path} cannot be used as a log of ratings: {error}; name another file") from error
+            raise self._unusable(error) from error
 
     def _open(self) -> None:
         ask = self._database.execute
@@ -104,9 +104,16 @@ class RatingStore:
             ask(f"PRAGMA user_version={_VERSION}")
 
     def events(self) -> Iterator[Event]:
-        """All entries, the earliest first."""
-        for row in self._database.execute(f"SELECT {_COLUMNS} FROM event ORDER BY number"):
-            yield _event(row)
+        """All entries, the earliest first.
+
+        Raises:
+            UserError: the file is damaged.
+        """
+        try:
+            for row in self._database.execute(f"SELECT {_COLUMNS} FROM event ORDER BY number"):
+                yield _event(row)
+        except sqlite3.Error as error:
+            raise self._unusable(error) from error
 
     def append(
         self, user: str, movie: str, *, rating: float | None, time: int, removed: bool = False, key: str | None = None
@@ -151,6 +158,9 @@ class RatingStore:
         """Closes the file, and lets others have it."""
         with self._lock:
             self._database.close()
+
+    def _unusable(self, error: sqlite3.Error) -> UserError:
+        return UserError(f"{self.path} cannot be used as a log of ratings: {error}; name another file")
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

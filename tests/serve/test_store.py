@@ -65,6 +65,19 @@ def test_other_files_are_refused_and_left_alone(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["other", "text"]
 
 
+def test_a_damaged_log_is_refused_and_left_alone(tmp_path):
+    store = RatingStore(tmp_path / "log")
+    for i in range(300):
+        store.append("user", str(i), rating=1.0, time=i)
+    store.close()
+    whole = (tmp_path / "log").read_bytes()
+    damaged = whole[: 2 * 4096] + b"\xaa" * (len(whole) - 2 * 4096)
+    (tmp_path / "log").write_bytes(damaged)
+    with pytest.raises(UserError, match="log cannot be used as a log of ratings: database disk image is malformed"):
+        Service(recommender_of("history"), RatingStore(tmp_path / "log"))
+    assert (tmp_path / "log").read_bytes() == damaged
+
+
 def test_a_full_disk_stores_nothing_loses_nothing_and_goes_on_when_there_is_room(tmp_path):
     store = RatingStore(tmp_path / "log")
     service = Service(recommender_of("history"), store)
