@@ -2,6 +2,7 @@
 
 import sqlite3
 import threading
+import time as clock
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -116,7 +117,14 @@ class RatingStore:
             raise self._unusable(error) from error
 
     def append(
-        self, user: str, movie: str, *, rating: float | None, time: int, removed: bool = False, key: str | None = None
+        self,
+        user: str,
+        movie: str,
+        *,
+        rating: float | None,
+        time: int | None,
+        removed: bool = False,
+        key: str | None = None,
     ) -> Event:
         """Writes an entry, and returns once it is on the disk.
 
@@ -124,19 +132,21 @@ class RatingStore:
             user: the user's id.
             movie: the movie's id.
             rating: as given, or None.
-            time: in seconds since 1970.
+            time: in seconds since 1970. None: now.
             removed: whether the rating is taken back.
             key: idempotency key: an entry that has it already is returned, and nothing is written.
 
         Raises:
-            ConflictError: the entry with that key is of another user, movie or rating.
+            ConflictError: the entry with that key is of another user, movie, rating or time.
             FullError: the disk is full or fails; nothing was stored.
         """
         with self._lock:
             if key is not None and (known := self.by_key(key)) is not None:
-                if (known.user, known.movie, known.rating, known.removed) != (user, movie, rating, removed):
+                asked = (user, movie, rating, known.time if time is None else time, removed)
+                if known[1:] != asked:
                     raise ConflictError(f"the idempotency key {key!r} was used for another request: take a new one")
                 return known
+            time = int(clock.time()) if time is None else time
             values = (key, user, movie, rating, time, removed)
             try:
                 with self._transaction():

@@ -154,6 +154,7 @@ def test_search(client):
         ("/../../etc/passwd", 404, "there is nothing at this address"),
         ("/page.html", 404, "there is nothing at this address"),
         ("/docs", 404, "there is nothing at this address"),
+        ("/v1/recommendations/", 404, "there is nothing at this address"),
     ],
 )
 def test_wrong_questions_get_one_sentence(client, address, status, problem):

@@ -19,11 +19,13 @@ from tests.untrained import NUM_MOVIES, recommender_of
 def test_a_key_counts_once_and_for_one_request(tmp_path):
     store = RatingStore(tmp_path / "log")
     first = store.append("1", "2", rating=3.5, time=7, key="a")
-    assert store.append("1", "2", rating=3.5, time=9, key="a") == first
+    assert store.append("1", "2", rating=3.5, time=7, key="a") == first
+    assert store.append("1", "2", rating=3.5, time=None, key="a") == first, "sent again later, without a time"
     assert store.append("1", "2", rating=3.5, time=7, key="b").number == 2
-    for user, movie, rating, removed in (("1", "2", 3.0, False), ("1", "3", 3.5, False), ("1", "2", 3.5, True)):
+    others = (("1", "2", 3.0, 7, False), ("1", "3", 3.5, 7, False), ("1", "2", 3.5, 9, False), ("1", "2", 3.5, 7, True))
+    for user, movie, rating, time, removed in others:
         with pytest.raises(ConflictError, match="the idempotency key 'a' was used for another request"):
-            store.append(user, movie, rating=rating, time=7, removed=removed, key="a")
+            store.append(user, movie, rating=rating, time=time, removed=removed, key="a")
     store.close()
     again = RatingStore(tmp_path / "log")
     assert again.append("1", "2", rating=3.5, time=7, key="a") == first, "it is known after a start, too"
