@@ -83,7 +83,8 @@ class Guard:
                 return problem(401, "the header 'Authorization: Bearer KEY' with the API key is wanted", wanted)
         length = headers.get("content-length", "0")
         has_body = length != "0" or "transfer-encoding" in headers
-        if self._running >= self._limits.max_running or (has_body and self._coming >= self._limits.max_coming):
+        is_full = self._running >= self._limits.max_running or (has_body and self._coming >= self._limits.max_coming)
+        if is_full and scope["path"] != "/health":  # or what watches the process would end it for being busy
             return _too_many()
         if length.isdecimal() and int(length) > self._limits.max_body:
             return self._too_large()

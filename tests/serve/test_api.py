@@ -277,6 +277,10 @@ def test_more_at_once_than_are_answered_are_refused_and_others_go_on():
         await asyncio.sleep(0.01)
         assert [sent[0]["status"] for _, sent in asked if sent] == [503, 503]
         assert (b"retry-after", b"1") in asked[4][1][0]["headers"]
+        probe, told = ask(guard, path="/health")
+        running.append(asyncio.ensure_future(probe))
+        await asyncio.sleep(0.01)
+        assert not told, "it is not refused: the process runs"
         gate.set()
         await asyncio.gather(*running)
         assert [sent[0]["status"] for _, sent in asked] == [200, 200, 200, 503, 503]
