@@ -15,8 +15,11 @@ from lightning_lp.data.schema import MOVIE, REV_RATES, USER
 from lightning_lp.errors import UserError
 from lightning_lp.model.encoders.base import Sizes
 from lightning_lp.model.encoders.history import HistoryEncoder
+from lightning_lp.recommend.listing import print_list
 from lightning_lp.recommend.profiles import History
+from lightning_lp.recommend.reasons import Reason, Why
 from lightning_lp.recommend.recommender import Recommender
+from lightning_lp.recommend.topk import Recommendation
 from tests.journeys import fit, run_folders
 from tests.untrained import NUM_MOVIES, NUM_USERS, recommender_of
 
@@ -130,3 +133,10 @@ def test_the_command_tells_why(root, tmp_path, monkeypatch, capsys):
         with pytest.raises(SystemExit):
             run(None, ["recommend", "--run", run_folder, "--why", *options])
         assert "--why goes with --user or --liked" in capsys.readouterr().err
+
+
+def test_a_movie_that_speaks_against_another_is_no_reason_for_it(capsys):
+    movie = Recommendation(1, 7, "Seven", (), 0.4)
+    reasons = [Reason(3, "Three", 0.25), Reason(4, "Four", -0.5)]
+    print_list([movie], "csv", [Why(-0.4, reasons, 0.0, -0.15)])
+    assert capsys.readouterr().out.splitlines()[1] == "1,7,Seven,,0.400000,Three +0.25"

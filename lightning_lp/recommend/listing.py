@@ -59,8 +59,9 @@ def why_as_dict(why: Why) -> dict[str, Any]:
 
 
 def _because(why: Why) -> str:
-    """The movies that speak most for a recommendation."""
-    return "; ".join(f"{reason.title} {reason.contribution:+.2f}" for reason in why.reasons[:_SHOWN_REASONS])
+    """The movies that speak most for a recommendation; those that speak against it are no reason."""
+    shown = [reason for reason in why.reasons[:_SHOWN_REASONS] if reason.contribution > 0]
+    return "; ".join(f"{reason.title} {reason.contribution:+.2f}" for reason in shown)
 
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[str]], *, stderr: bool = False) -> None:

@@ -49,7 +49,7 @@ def make_app(
         api_key: what ``Authorization: Bearer`` must have. None: anybody may ask.
         hosts: names that the service may be asked by. None: any.
     """
-    app = FastAPI(title="lightning_lp", version="1", docs_url=None, redoc_url=None)
+    app = FastAPI(title="lightning_lp", version="1", docs_url=None, redoc_url=None, redirect_slashes=False)
     app.state.service, app.state.run = service, run
     app.state.metrics = Measures(lambda: service.histories.num_changed)
     app.include_router(api)

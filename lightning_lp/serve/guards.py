@@ -20,11 +20,13 @@ class Limits:
 
     Attributes:
         max_body: bytes of a request's body.
+        max_coming: requests whose bodies come in at once, however slowly; more are refused with 503.
         max_running: requests that are answered at once; more are refused with 503.
         seconds: for a body to come in, and then for an answer.
     """
 
     max_body: int = 256 * 1024
+    max_coming: int = 1024
     max_running: int = 64
     seconds: float = 10.0
 
@@ -45,7 +47,7 @@ class Guard:
     ) -> None:
         self._app, self._limits, self._hosts = app, limits, hosts
         self._key = None if api_key is None else _digest(api_key)
-        self._running = 0
+        self._coming = self._running = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers a request, or refuses it."""
@@ -55,15 +57,19 @@ class Guard:
         if (refusal := self._refusal(scope)) is not None:
             await refusal(scope, receive, send)
             return
-        self._running += 1
+        if scope["path"] in OPEN:  # nothing there reads a body
+            await self._answer(scope, receive, send)
+            return
+        self._coming += 1
         try:
             body = await self._body(receive)
         finally:
-            self._running -= 1
-        if isinstance(body, bytes):
+            self._coming -= 1
+        if isinstance(body, bytes) and self._running < self._limits.max_running:
             await self._answer(scope, _replayed(body, receive), send)
         elif body is not None:
-            await body(scope, receive, send)
+            refusal = _too_many() if isinstance(body, bytes) else body
+            await refusal(scope, receive, send)
 
     def _refusal(self, scope: Scope) -> JSONResponse | None:
         headers = Headers(scope=scope)
@@ -75,9 +81,11 @@ class Guard:
             if not (is_right and scheme.lower() == "bearer"):
                 wanted = {"WWW-Authenticate": "Bearer"}
                 return problem(401, "the header 'Authorization: Bearer KEY' with the API key is wanted", wanted)
-        if self._running >= self._limits.max_running:
-            return problem(503, "too many requests at once: try again after a second", {"Retry-After": "1"})
         length = headers.get("content-length", "0")
+        has_body = length != "0" or "transfer-encoding" in headers
+        is_full = self._running >= self._limits.max_running or (has_body and self._coming >= self._limits.max_coming)
+        if is_full and scope["path"] != "/health":  # or what watches the process would end it for being busy
+            return _too_many()
         if length.isdecimal() and int(length) > self._limits.max_body:
             return self._too_large()
         return None
@@ -162,6 +170,10 @@ class Secured:
 def problem(status: int, text: str, headers: dict[str, str] | None = None) -> JSONResponse:
     """A refusal, in a sentence."""
     return JSONResponse({"error": text}, status, headers)
+
+
+def _too_many() -> JSONResponse:
+    return problem(503, "too many requests at once: try again after a second", {"Retry-After": "1"})
 
 
 def _digest(text: str) -> bytes:

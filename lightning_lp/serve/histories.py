@@ -61,25 +61,20 @@ class Histories:
         Raises:
             UnknownError: neither.
         """
-        found = self._plain(user)
+        found, is_known = self._named(user)
         if (state := self._states.get(found)) is not None:
             return state
-        index = look_up_one(self._recommender.users, user)
-        if index < 0:
+        if not is_known:
             raise UnknownError(f"user {user!r} is unknown: the model was not trained on it, and it has rated nothing")
-        known = self._recommender.users.ids.item(index)
-        return self._states.setdefault(known, UserState(known, is_known=True))
+        return self._states.setdefault(found, UserState(found, is_known))
 
     def plain(self, user: str) -> str:
         """One way to write a user's id, whichever way it was given."""
-        index = look_up_one(self._recommender.users, user)
-        return str(self._recommender.users.ids.item(index) if index >= 0 else self._plain(user))
+        return str(self._named(user)[0])
 
     def apply(self, event: Event) -> None:
         """Takes over an event that is on the disk."""
-        index = look_up_one(self._recommender.users, event.user)
-        is_known = index >= 0
-        user = self._recommender.users.ids.item(index) if is_known else self._plain(event.user)
+        user, is_known = self._named(event.user)
         (movie,) = known_indices(self._recommender.movies, [event.movie], "movie").tolist()
         with self._lock:
             before = self._states.get(user)
@@ -129,8 +124,11 @@ class Histories:
         least = self._recommender.min_rating
         return least is None or (rating is not None and rating >= least)
 
-    def _plain(self, user: str) -> int | str:
-        return self._recommender.users.plain(user)
+    def _named(self, user: str) -> tuple[int | str, bool]:
+        """A user's id, whichever way it was given, and whether the model knows it."""
+        users = self._recommender.users
+        index = look_up_one(users, user)
+        return (users.ids.item(index), True) if index >= 0 else (users.plain(user), False)
 
     def _rated_before(self, user: int | str) -> set[int]:
         """The movies that the model knows to be rated by a user."""

@@ -1,7 +1,6 @@
 """What a service answers, without a word of HTTP."""
 
 import threading
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
@@ -229,7 +228,6 @@ class Service:
             is_repeated = key is not None and self._store.by_key(key) is not None
             if removed and not is_repeated and not self.histories.has_rated(user, movie):
                 raise UnknownError(f"user {user!r} has no rating of movie {movie!r}: there is nothing to remove")
-            when = int(time.time()) if when is None else when
             event = self._store.append(user, movie, rating=rating, time=when, removed=removed, key=key)
             if not is_repeated:
                 self.histories.apply(event)

@@ -2,6 +2,7 @@
 
 import sqlite3
 import threading
+import time as clock
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -87,7 +88,7 @@ class RatingStore:
         except sqlite3.Error as error:
             if "locked" in str(error):
                 raise UserError(f"{self.path} is in use: another process serves it, end that or name another") from None
-            raise UserError(f"{self.path} cannot be used as a log of ratings: {error}; name another file") from error
+            raise self._unusable(error) from error
 
     def _open(self) -> None:
         ask = self._database.execute
@@ -104,12 +105,26 @@ class RatingStore:
             ask(f"PRAGMA user_version={_VERSION}")
 
     def events(self) -> Iterator[Event]:
-        """All entries, the earliest first."""
-        for row in self._database.execute(f"SELECT {_COLUMNS} FROM event ORDER BY number"):
-            yield _event(row)
+        """All entries, the earliest first.
+
+        Raises:
+            UserError: the file is damaged.
+        """
+        try:
+            for row in self._database.execute(f"SELECT {_COLUMNS} FROM event ORDER BY number"):
+                yield _event(row)
+        except sqlite3.Error as error:
+            raise self._unusable(error) from error
 
     def append(
-        self, user: str, movie: str, *, rating: float | None, time: int, removed: bool = False, key: str | None = None
+        self,
+        user: str,
+        movie: str,
+        *,
+        rating: float | None,
+        time: int | None,
+        removed: bool = False,
+        key: str | None = None,
     ) -> Event:
         """Writes an entry, and returns once it is on the disk.
 
@@ -117,19 +132,21 @@ class RatingStore:
             user: the user's id.
             movie: the movie's id.
             rating: as given, or None.
-            time: in seconds since 1970.
+            time: in seconds since 1970. None: now.
             removed: whether the rating is taken back.
             key: idempotency key: an entry that has it already is returned, and nothing is written.
 
         Raises:
-            ConflictError: the entry with that key is of another user, movie or rating.
+            ConflictError: the entry with that key is of another user, movie, rating or time.
             FullError: the disk is full or fails; nothing was stored.
         """
         with self._lock:
             if key is not None and (known := self.by_key(key)) is not None:
-                if (known.user, known.movie, known.rating, known.removed) != (user, movie, rating, removed):
+                asked = (user, movie, rating, known.time if time is None else time, removed)
+                if known[1:] != asked:
                     raise ConflictError(f"the idempotency key {key!r} was used for another request: take a new one")
                 return known
+            time = int(clock.time()) if time is None else time
             values = (key, user, movie, rating, time, removed)
             try:
                 with self._transaction():
@@ -151,6 +168,9 @@ class RatingStore:
         """Closes the file, and lets others have it."""
         with self._lock:
             self._database.close()
+
+    def _unusable(self, error: sqlite3.Error) -> UserError:
+        return UserError(f"{self.path} cannot be used as a log of ratings: {error}; name another file")
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

@@ -154,6 +154,7 @@ def test_search(client):
         ("/../../etc/passwd", 404, "there is nothing at this address"),
         ("/page.html", 404, "there is nothing at this address"),
         ("/docs", 404, "there is nothing at this address"),
+        ("/v1/recommendations/", 404, "there is nothing at this address"),
     ],
 )
 def test_wrong_questions_get_one_sentence(client, address, status, problem):
@@ -246,8 +247,8 @@ def test_a_fault_of_the_program_is_told_without_what_it_is(client, service, monk
     assert "ZeroDivision" not in answer.text
 
 
-def ask(guard: Guard, receive=None) -> list[dict]:
-    """What a guard sends of an answer to a request."""
+def ask(guard: Guard, receive=None, path="/v1", **headers: str) -> tuple:
+    """An answer of a guard's, and what it has sent of it."""
     sent: list[dict] = []
 
     async def send(message):
@@ -256,7 +257,8 @@ def ask(guard: Guard, receive=None) -> list[dict]:
     async def nothing():
         return {"type": "http.request", "body": b"", "more_body": False}
 
-    scope = {"type": "http", "method": "GET", "path": "/", "headers": [], "query_string": b""}
+    told = [(name.encode(), value.encode()) for name, value in headers.items()]
+    scope = {"type": "http", "method": "GET", "path": path, "headers": told, "query_string": b""}
     return guard(scope, receive or nothing, send), sent
 
 
@@ -275,12 +277,45 @@ def test_more_at_once_than_are_answered_are_refused_and_others_go_on():
         await asyncio.sleep(0.01)
         assert [sent[0]["status"] for _, sent in asked if sent] == [503, 503]
         assert (b"retry-after", b"1") in asked[4][1][0]["headers"]
+        probe, told = ask(guard, path="/health")
+        running.append(asyncio.ensure_future(probe))
+        await asyncio.sleep(0.01)
+        assert not told, "it is not refused: the process runs"
         gate.set()
         await asyncio.gather(*running)
         assert [sent[0]["status"] for _, sent in asked] == [200, 200, 200, 503, 503]
         answer, sent = ask(guard)
         await answer
         assert sent[0]["status"] == 200
+
+    asyncio.run(main())
+
+
+def test_bodies_that_come_slowly_take_nobodys_place():
+    async def main() -> None:
+        async def app(scope, receive, send):
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+
+        async def status(answer, sent):
+            await answer
+            return sent[0]["status"]
+
+        gate = asyncio.Event()
+
+        async def slow():
+            await gate.wait()
+            return {"type": "http.request", "body": b"x", "more_body": False}
+
+        guard = Guard(app, Limits(max_running=2, max_coming=2))
+        assert await asyncio.wait_for(status(*ask(guard, slow, "/health", **{"content-length": "1"})), 5) == 200
+        coming = [asyncio.ensure_future(status(*ask(guard, slow, **{"content-length": "1"}))) for _ in range(2)]
+        await asyncio.sleep(0.01)
+        assert await status(*ask(guard)) == 200
+        for header in ({"content-length": "1"}, {"transfer-encoding": "chunked"}):
+            assert await status(*ask(guard, **header)) == 503, "their bodies would take memory without bounds"
+        gate.set()
+        assert await asyncio.gather(*coming) == [200, 200]
+        assert await status(*ask(guard, **{"content-length": "1"})) == 200
 
     asyncio.run(main())
 

@@ -19,11 +19,13 @@ from tests.untrained import NUM_MOVIES, recommender_of
 def test_a_key_counts_once_and_for_one_request(tmp_path):
     store = RatingStore(tmp_path / "log")
     first = store.append("1", "2", rating=3.5, time=7, key="a")
-    assert store.append("1", "2", rating=3.5, time=9, key="a") == first
+    assert store.append("1", "2", rating=3.5, time=7, key="a") == first
+    assert store.append("1", "2", rating=3.5, time=None, key="a") == first, "sent again later, without a time"
     assert store.append("1", "2", rating=3.5, time=7, key="b").number == 2
-    for user, movie, rating, removed in (("1", "2", 3.0, False), ("1", "3", 3.5, False), ("1", "2", 3.5, True)):
+    others = (("1", "2", 3.0, 7, False), ("1", "3", 3.5, 7, False), ("1", "2", 3.5, 9, False), ("1", "2", 3.5, 7, True))
+    for user, movie, rating, time, removed in others:
         with pytest.raises(ConflictError, match="the idempotency key 'a' was used for another request"):
-            store.append(user, movie, rating=rating, time=7, removed=removed, key="a")
+            store.append(user, movie, rating=rating, time=time, removed=removed, key="a")
     store.close()
     again = RatingStore(tmp_path / "log")
     assert again.append("1", "2", rating=3.5, time=7, key="a") == first, "it is known after a start, too"
@@ -63,6 +65,19 @@ def test_other_files_are_refused_and_left_alone(tmp_path):
         RatingStore(tmp_path / "no folder" / "log")
     assert before == {name: (tmp_path / name).read_bytes() for name in before}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["other", "text"]
+
+
+def test_a_damaged_log_is_refused_and_left_alone(tmp_path):
+    store = RatingStore(tmp_path / "log")
+    for i in range(300):
+        store.append("user", str(i), rating=1.0, time=i)
+    store.close()
+    whole = (tmp_path / "log").read_bytes()
+    damaged = whole[: 2 * 4096] + b"\xaa" * (len(whole) - 2 * 4096)
+    (tmp_path / "log").write_bytes(damaged)
+    with pytest.raises(UserError, match="log cannot be used as a log of ratings: database disk image is malformed"):
+        Service(recommender_of("history"), RatingStore(tmp_path / "log"))
+    assert (tmp_path / "log").read_bytes() == damaged
 
 
 def test_a_full_disk_stores_nothing_loses_nothing_and_goes_on_when_there_is_room(tmp_path):
