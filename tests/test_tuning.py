@@ -175,7 +175,7 @@ def test_what_is_not_read_is_not_searched():
     assert list(space_of(tutorial)) == ["lr", "weight_decay", "hidden_channels"]
     model = settings_of(["--model.encoder.spectral_channels=0", '--model.losses={"softmax": 1}'])
     left = set(SPACE) - set(space_of(model["model"]))
-    assert left == {"spectral_weight", "spectral_l2", "losses.bce"}
+    assert left == {"losses.bce"}
 
 
 @pytest.mark.slow
@@ -184,7 +184,7 @@ def test_temperature_changes_no_ranking_and_is_not_searched(settings):
     values = {measure(with_params(once, {"temperature": value}), 0) for value in (0.5, 1.5, 4.0)}
     assert max(values) - min(values) < 1e-6
     assert min(values) > 0
-    assert "temperature" not in SPACE
+    assert not {"temperature", "spectral_weight", "spectral_l2"} & set(SPACE)  # what changes no ranking or is chosen
 
 
 def search_file(path: Path, settings: dict, count: int = 4) -> None:

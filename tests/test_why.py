@@ -27,7 +27,7 @@ from tests.untrained import NUM_MOVIES, NUM_USERS, recommender_of
 def random_encoder(seed: int) -> HistoryEncoder:
     """A history encoder with weights that nobody trained, in float64."""
     torch.manual_seed(seed)
-    encoder = HistoryEncoder(hidden_channels=5, spectral_channels=4, temperature=1 + seed % 3)
+    encoder = HistoryEncoder(hidden_channels=5, spectral_channels=4, temperature=(None, 1.0, 2.5)[seed % 3])
     encoder.build(Sizes(NUM_USERS, NUM_MOVIES, num_features=3, num_terms=4, max_terms=2))
     for weight in (*encoder.parameters(), encoder.spectral_source):
         weight.data.copy_(0.4 * torch.randn_like(weight))
@@ -52,11 +52,12 @@ def test_a_part_is_what_its_movie_adds_to_the_score(seed, movies):
     h_user = (table * rows).sum(0) / math.sqrt(len(movies))
     conv = encoder.conv.lin_l((table * rows).sum(0) / len(movies)) + encoder.conv.lin_r(h_user)
     learned = h_user + encoder.user_lin(conv.relu())
-    user = torch.cat([learned, (source * rows).sum(0) * encoder.spectral_weight]) / encoder.temperature
+    weight, factor, _ = encoder.mix
+    user = torch.cat([learned, (source * rows).sum(0) * weight]) * factor
     z_dict = {name: z.detach() for name, z in encoder(graph).items()}
     torch.testing.assert_close(user.detach(), z_dict[USER][0, :-2], rtol=0, atol=1e-12)  # it is the encoder's function
     parts = encoder.user_parts(history)
-    constant = torch.relu(conv.sign()) * encoder.conv.lin_l.bias @ encoder.user_lin.weight.T / encoder.temperature
+    constant = torch.relu(conv.sign()) * encoder.conv.lin_l.bias @ encoder.user_lin.weight.T * factor
     rest = z_dict[USER][0] - parts.sum(0)
     torch.testing.assert_close(rest[:5], constant.detach(), rtol=0, atol=1e-12)
     torch.testing.assert_close(rest[5:-2], torch.zeros(4, dtype=torch.float64), rtol=0, atol=1e-12)

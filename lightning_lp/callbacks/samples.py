@@ -15,6 +15,8 @@ from lightning_lp.evaluation.ranking import ScoreQueries, top_k
 from lightning_lp.evaluation.ranking_task import RankingTask, kept_task
 from lightning_lp.evaluation.scoring import EmbedsAll, scorer_of
 
+_PROJECTED_CHANNELS = 64
+"""Of the projector, which writes each number as text: the main directions say how movies lie."""
 _MAX_PROJECTED = 10_000
 
 
@@ -50,8 +52,9 @@ class Samples(Callback):
             elif trainer.global_step > 0 and isinstance(pl_module, EmbedsAll):
                 z_movie = pl_module.embed_all(graph)[1].cpu()
                 chosen, labels = projected_movies(data.graph)
+                z_projected = main_directions(z_movie[chosen], _PROJECTED_CHANNELS)
                 header = ["title", "main genre"]
-                logger.experiment.add_embedding(z_movie[chosen], labels, tag="movies", metadata_header=header)
+                logger.experiment.add_embedding(z_projected, labels, tag="movies", metadata_header=header)
 
 
 def sample_text(data: MovieLensDataModule, score_queries: ScoreQueries, k: int = 5) -> str:
@@ -91,6 +94,14 @@ def projected_movies(graph: RatingGraph) -> tuple[Tensor, list[list[str]]]:
     chosen = num_raters.argsort(descending=True, stable=True)[:_MAX_PROJECTED]
     labels = [[visible(graph.titles[movie]), visible(main_genre(graph.genres[movie]))] for movie in chosen.tolist()]
     return chosen, labels
+
+
+def main_directions(z: Tensor, channels: int) -> Tensor:
+    """[num, at most ``channels``] coordinates of vectors [num, d] along the principal components, the largest first."""
+    centred = z.double() - z.double().mean(dim=0)
+    directions = torch.linalg.eigh(centred.T @ centred).eigenvectors.flip(1)[:, :channels]
+    projected: Tensor = (centred @ directions).to(z.dtype)
+    return projected
 
 
 def main_genre(genres: str) -> str:

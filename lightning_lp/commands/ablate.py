@@ -166,7 +166,7 @@ def _candidates(module: LinkPredictionModule) -> Mapping[str, Candidate]:
     """What is fitted beside the variants: the baselines, and the linear part of the first variant at its settings."""
     options = module.encoder.options
     names = {"channels": "spectral_channels", "l2": "spectral_l2"}
-    linear = LinearPart(**{name: options[option] for name, option in names.items() if option in options})
+    linear = LinearPart(**{name: options[option] for name, option in names.items() if options.get(option) is not None})
     return {**BASELINES, **BY_TIME, LINEAR: Candidate(linear)}
 
 

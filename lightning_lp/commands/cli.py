@@ -240,7 +240,7 @@ def _run(args: list[str], then_test: bool) -> LinkPredictionCLI:
         seed_everything_default=0,
         save_config_callback=RunConfig,
         trainer_defaults={
-            "max_epochs": 15,
+            "max_epochs": 10,
             "log_every_n_steps": 5,
             "callbacks": [
                 *(FiniteNumbers(), DataReport(), throughput, Curves(), Samples(), Results(throughput)),

@@ -155,7 +155,7 @@ class LinearPart:
         l2: the penalty (``--model.encoder.spectral_l2``).
     """
 
-    channels: int = 768
+    channels: int = 1536
     l2: float = 150.0
     source: Tensor = field(init=False, repr=False)
 

@@ -213,8 +213,8 @@ class LinkPredictionModule(pl.LightningModule):
         """Lets the encoder of a fit choose, and begins with empty metrics: of spawned processes these share memory."""
         if self._handover is not None and self._is_fitting():
             part = self._handover.split.val
-            is_link = part[RATES].edge_label > 0
-            self.encoder.choose_on_validation(part, part[RATES].edge_label_index[:, is_link])
+            labels = part[RATES]
+            self.encoder.choose_on_validation(part, labels.edge_label_index, labels.edge_label)
         self._embedded = {}
         self._reset_metrics()
 

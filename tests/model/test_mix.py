@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from lightning_lp.data.datamodule import MovieLensDataModule
 from lightning_lp.data.schema import RATES, REV_RATES
 from lightning_lp.model.encoders import sequence
-from lightning_lp.model.encoders.mix import choose_weights, gain, judged_links
+from lightning_lp.model.encoders.mix import choose_weights, gain, judged_links, scale_and_level
 from lightning_lp.model.module import LinkPredictionModule
 from tests.model.test_sequence import NUM_MOVIES, made, timed_graph
 
@@ -48,7 +48,7 @@ def test_a_part_counts_as_much_as_it_tells_and_noise_nothing():
 def test_the_same_links_are_judged_and_fewer_of_a_large_catalogue():
     links = torch.arange(20_000).expand(2, -1)
     assert torch.equal(judged_links(links, 10), judged_links(links, 10))
-    assert [judged_links(links, num).size(1) for num in (10, 2**16, 2**40)] == [8192, 1024, 1]
+    assert [judged_links(links, num).size(1) for num in (10, 2**16, 2**40)] == [8192, 256, 1]
     assert sorted(judged_links(links[:, :7], 10)[0].tolist()) == list(range(7))
 
 
@@ -65,7 +65,7 @@ def test_what_is_judged_are_the_scores_of_the_encoder(monkeypatch):
     pairs = torch.cartesian_prod(torch.arange(20), torch.arange(NUM_MOVIES)).T
     is_link = torch.zeros(20, NUM_MOVIES, dtype=torch.bool)
     is_link[tuple(graph[RATES].edge_index)] = True
-    encoder.choose_on_validation(graph, pairs[:, ~is_link[tuple(pairs)]])
+    encoder.choose_on_validation(graph, pairs, (~is_link[tuple(pairs)]).float())
     torch.testing.assert_close(encoder.weight, torch.tensor([0.7, 0.3]))
     z_user, z_movie = encoder.embed_all(graph)
     user = judged_links(pairs[:, ~is_link[tuple(pairs)]], NUM_MOVIES)[0]
@@ -90,7 +90,7 @@ def test_nothing_is_chosen_where_nothing_tells(links):
     encoder = made(graph)
     before = encoder.weight.clone()
     pairs = torch.empty(2, 0, dtype=torch.int64) if links == "none" else torch.tensor([[3, 3], [1, 2]])
-    encoder.choose_on_validation(graph, pairs)
+    encoder.choose_on_validation(graph, pairs, torch.ones(pairs.size(1)))
     assert torch.equal(encoder.weight, before)
 
 
@@ -105,8 +105,8 @@ def test_a_fit_chooses_before_each_validation_and_a_checkpoint_has_it(root, tmp_
     """Neither the check before training nor what validates and tests later chooses."""
     told = []
 
-    def choose(encoder, graph, edge_label_index):
-        told.append((graph, edge_label_index))
+    def choose(encoder, graph, *labels):
+        told.append((graph, *labels))
         encoder.weight.copy_(torch.tensor([len(told), 0.0]))
 
     monkeypatch.setattr(sequence.SequenceEncoder, "choose_on_validation", choose)
@@ -121,11 +121,27 @@ def test_a_fit_chooses_before_each_validation_and_a_checkpoint_has_it(root, tmp_
     trainer.fit(model, data)
     assert len(told) == 2
     val = data.split.val
-    for graph, links in told:
+    for graph, pairs, label in told:
         assert graph is val
-        assert torch.equal(links, val[RATES].edge_label_index[:, val[RATES].edge_label > 0])
+        assert torch.equal(pairs, val[RATES].edge_label_index)
+        assert torch.equal(label, val[RATES].edge_label)
     path = trainer.checkpoint_callback.best_model_path
     trainer.validate(model, data, verbose=False)
     trainer.test(model, data, verbose=False)
     assert len(told) == 2
     assert LinkPredictionModule.load_from_checkpoint(path).encoder.weight.tolist() == [2.0, 0.0]
+
+
+@given(st.integers(0, 2**31), st.floats(0.2, 5), st.floats(-2, 2))
+def test_scale_and_level_are_those_that_labels_were_drawn_with(seed, scale, level):
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(size=20_000)
+    is_link = rng.random(20_000) < 1 / (1 + np.exp(-(scale * logits + level)))
+    found = scale_and_level(torch.from_numpy(logits).float(), torch.from_numpy(is_link))
+    assert found == pytest.approx((scale, level), rel=0.15, abs=0.15)
+
+
+def test_logits_that_mislead_keep_their_order():
+    logits = torch.linspace(-3, 3, 1000)
+    assert scale_and_level(logits, logits < 0) == (1.0, 0.0)
+    assert scale_and_level(logits, logits > 0)[0] > 5  # finite, though nothing bounds it but the prior

@@ -33,13 +33,10 @@ SPACE: Mapping[str, BaseDistribution] = {
     "weight_decay": FloatDistribution(1e-5,   3e-2, log=True),
     "hidden_channels": CategoricalDistribution((64, 96, 128, 256)),
     "dropout": FloatDistribution(      0.0,    0.6),
-    "spectral_weight": FloatDistribution(1.0, 100.0, log=True),
-    "spectral_l2": FloatDistribution( 10.0, 2000.0, log=True),
     "user_exponent": FloatDistribution(0.0,    1.0),
     "losses.bce": FloatDistribution(   0.1,   10.0, log=True),
 }  # fmt: skip
-"""What is searched, and between which bounds. ``temperature`` is not: it divides all scores of a user, so that no
-ranking depends on it, and a search on rankings would leave a value by chance, and probabilities that are wrong."""
+"""What is searched, and between which bounds. What the linear part counts is not: a fit chooses it."""
 
 DEFAULT_STUDY = Path("lightning_logs/tune/study.db")
 _REFUSED = (
@@ -140,8 +137,6 @@ def space_of(model: Mapping[str, Any]) -> dict[str, BaseDistribution]:
     """``SPACE`` without what the model's encoder and losses do not read."""
     options = model["encoder"]["init_args"]
     unused = {name for name in SPACE if name.split(".")[0] not in {*model, *options}}
-    if not options.get("spectral_channels"):
-        unused |= {"spectral_weight", "spectral_l2"}
     if "bce" not in model["losses"] or len(model["losses"]) == 1:
         unused |= {"losses.bce"}
     if set(model["losses"]) == {"bce"}:

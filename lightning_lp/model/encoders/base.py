@@ -135,14 +135,15 @@ class Encoder(nn.Module):
             neg_sampling_ratio: non-links per link among the pairs whose probability is wanted.
         """
 
-    def choose_on_validation(self, graph: HeteroData, edge_label_index: Tensor) -> None:
+    def choose_on_validation(self, graph: HeteroData, edge_label_index: Tensor, edge_label: Tensor) -> None:
         """Chooses what no gradient reaches, such as what parts of a score count, before each validation of a fit.
 
         What is chosen belongs into buffers: a checkpoint then has it. Each process is told the same. Default: nothing.
 
         Args:
             graph: nodes and messages, as they are embedded in validation.
-            edge_label_index: [2, num_links] int64, the links that are held out for validation.
+            edge_label_index: [2, num_labels] int64, the pairs that validation judges.
+            edge_label: [num_labels] float32, 1 for links and 0 for others.
         """
 
     @abstractmethod

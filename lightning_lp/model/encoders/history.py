@@ -13,9 +13,15 @@ from torch_geometric.typing import NodeType
 from lightning_lp.data.schema import MOVIE, RATES, REV_RATES, USER
 from lightning_lp.graph.messages import adjacency, endpoints
 from lightning_lp.model.encoders.base import NOTHING, Sizes, check_option
+from lightning_lp.model.encoders.mix import best_of, gain, history_of, judged_links, scale_and_level
 from lightning_lp.model.encoders.movie_table import MovieTableEncoder, with_prior
-from lightning_lp.model.encoders.spectral import feature_rows, scored, spectral_embeddings
+from lightning_lp.model.encoders.spectral import feature_rows, scored, spectral_embeddings, with_penalty
 from lightning_lp.model.scores import log_normalizer
+
+_PENALTIES = 150.0, 300.0, 600.0, 1200.0, 75.0
+"""Of the linear part, those that are tried, the likeliest first."""
+_WEIGHTS = 20.0, 40.0, 10.0, 80.0, 5.0, 160.0
+"""What it may count beside what is learned."""
 
 
 class HistoryEncoder(MovieTableEncoder):
@@ -26,19 +32,24 @@ class HistoryEncoder(MovieTableEncoder):
     divided by the square root of their number, between GraphSAGE's sum and mean. Two things are added to the product
     of the two vectors, as further channels, so that it stays a dot product:
 
-    - ``spectral_weight`` times the linear similarities of :mod:`lightning_lp.model.encoders.spectral`. They are in
-      closed form what the links say: the losses do not see them, for on those same links they would leave nothing to
-      learn;
-    - what makes a score the logit of a link: with p(m | u) = softmax over the movies that u has not rated, at
-      ``temperature``, it is log p(m | u) + log(u's number of ratings) + a learned constant. The odds of a pair drawn
-      by chance are proportional to the rate of that link, which is p(m | u) times u's activity.
+    - what makes a score the logit of a link: with p(m | u) = softmax over the movies that u has not rated, it is
+      log p(m | u) + log(u's number of ratings) + a learned constant. The odds of a pair drawn by chance are
+      proportional to the rate of that link, which is p(m | u) times u's activity;
+    - a weight times the linear similarities of :mod:`lightning_lp.model.encoders.spectral`. They are in closed form
+      what the links say: the losses do not see them, for on those same links they would leave nothing to learn. Nor
+      does the softmax: a few large similarities of a user would lower the probability of all other movies.
+
+    Weight and penalty of the similarities are those that rank the validation links best; the sum is then scaled and
+    shifted so that it tells validation's links and non-links best (Platt, "Probabilistic outputs for support vector
+    machines", 1999).
 
     Args:
         hidden_channels: width of embeddings and layer.
         spectral_channels: width of the linear part; 0: none.
-        spectral_weight: weight of the linear part.
-        spectral_l2: penalty of the linear part.
-        temperature: what scores are divided by.
+        spectral_weight: weight of the linear part. Default: chosen.
+        spectral_l2: penalty of the linear part. Default: chosen.
+        temperature: if given, scores with the linear part are divided by it and normalised together, as before 0.3,
+            and nothing is chosen.
         dropout: share of the channels of a history that are dropped in training.
     """
 
@@ -49,22 +60,24 @@ class HistoryEncoder(MovieTableEncoder):
     """The last channels of a movie's vector: its bias, and 1 for the user's."""
 
     spectral_source: Tensor
+    mix: Tensor
 
     def __init__(
         self,
         hidden_channels: int = 96,
-        spectral_channels: int = 768,
-        spectral_weight: float = 10.0,
-        spectral_l2: float = 150.0,
-        temperature: float = 1.5,
+        spectral_channels: int = 1536,
+        spectral_weight: float | None = None,
+        spectral_l2: float | None = None,
+        temperature: float | None = None,
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
         check_option(1 <= hidden_channels < 2**20, "hidden_channels", hidden_channels, "1 to a million")
         check_option(0 <= spectral_channels < 2**20, "spectral_channels", spectral_channels, "0 to a million")
-        check_option(0 <= spectral_weight < math.inf, "spectral_weight", spectral_weight, "0 or more")
-        check_option(0 <= spectral_l2 < math.inf, "spectral_l2", spectral_l2, "0 or more")
-        check_option(0 < temperature < math.inf, "temperature", temperature, "more than 0")
+        for name, value in (("spectral_weight", spectral_weight), ("spectral_l2", spectral_l2)):
+            check_option(value is None or 0 <= value < math.inf, name, value, "0 or more, or null to have it chosen,")
+        is_right = temperature is None or 0 < temperature < math.inf
+        check_option(is_right, "temperature", temperature, "more than 0, or null,")
         check_option(0 <= dropout < 1, "dropout", dropout, "0 or more, and less than 1,")
         self.hidden_channels, self.spectral_channels = hidden_channels, spectral_channels
         self.spectral_weight, self.spectral_l2 = spectral_weight, spectral_l2
@@ -79,6 +92,9 @@ class HistoryEncoder(MovieTableEncoder):
         self.user_lin = nn.Linear(hidden_channels, hidden_channels, bias=False)
         self.activity, self.constant = nn.Parameter(torch.ones(())), nn.Parameter(torch.zeros(()))
         self.register_buffer("spectral_source", torch.zeros(num_movies, self.spectral_channels))
+        weight = _WEIGHTS[0] if self.spectral_weight is None else self.spectral_weight
+        mix = torch.tensor([weight, 1 / (self.temperature or 1.0), 0.0])
+        self.register_buffer("mix", mix, persistent=self.temperature is None)
         self.init_table()
         nn.init.zeros_(self.user_lin.weight)
 
@@ -89,7 +105,8 @@ class HistoryEncoder(MovieTableEncoder):
         self.take_features(movies)
         width = max(channels, self.spectral_source.size(1))
         features = feature_rows(movies.x, movies.terms, self.num_terms)
-        source = spectral_embeddings(links, features, num_movies, width, self.spectral_l2)
+        self._l2 = _PENALTIES[0] if self.spectral_l2 is None else self.spectral_l2
+        source = spectral_embeddings(links, features, num_movies, width, self._l2)
         self.spectral_source.copy_(source[:, : self.spectral_source.size(1)])
         start = source[:, :channels]
         scale = start.square().sum(dim=1).mean().rsqrt()  # mean squared length 1, as of the random start
@@ -100,15 +117,18 @@ class HistoryEncoder(MovieTableEncoder):
 
     def forward(self, batch: HeteroData) -> dict[NodeType, Tensor]:
         """Embeds nodes: [num_nodes, hidden_channels + spectral_channels + 2]."""
-        movie, messages, table = batch[MOVIE].node_id, self._matrix(batch), self._catalogue()
-        h_user, prior = self._users(table[:, : self.hidden_channels], movie, messages)
-        linear = _sum(messages, self.spectral_source[movie])
-        share = h_user.new_full((len(h_user), 1), 1 / self.temperature)
-        parts = [h_user / self.temperature, linear * (self.spectral_weight / self.temperature), share]
-        z_user = torch.cat(parts, dim=1)
+        movie, messages, table = batch[MOVIE].node_id, self._matrix(batch), self.table()
+        h_user, prior = self._users(table, movie, messages)
+        linear, (weight, scale, level) = _sum(messages, self.spectral_source[movie]), self.mix
+        learned, catalogue = torch.cat([h_user, h_user.new_ones(len(h_user), 1)], dim=1), self.catalogue()
+        z_user = torch.cat([h_user, linear * weight, learned[:, -1:]], dim=1) * scale
+        z_movie = torch.cat([table, scored(self.spectral_source), self.movie_bias[:, None]], dim=1)
         sender, user = endpoints(messages)
-        prior = prior - log_normalizer(z_user, table, user, movie[sender])
-        return with_prior(z_user, prior, table.index_select(0, movie))
+        if self.temperature is None:
+            prior = (prior - log_normalizer(learned, catalogue, user, movie[sender])) * scale + level
+        else:
+            prior = prior - log_normalizer(z_user, z_movie, user, movie[sender])
+        return with_prior(z_user, prior, z_movie.index_select(0, movie))
 
     def embed_for_training(self, batch: HeteroData) -> dict[NodeType, Tensor]:
         """What is learned, [num_nodes, hidden_channels + 2]: without the linear part, and not normalised.
@@ -119,6 +139,50 @@ class HistoryEncoder(MovieTableEncoder):
         h_user, prior = self._users(table[:, : self.hidden_channels], movie, self._matrix(batch))
         z_user = torch.cat([h_user, h_user.new_ones(len(h_user), 1)], dim=1)
         return with_prior(z_user, prior, table.index_select(0, movie))
+
+    @torch.no_grad()
+    def choose_on_validation(self, graph: HeteroData, edge_label_index: Tensor, edge_label: Tensor) -> None:
+        """Chooses weight and penalty of the linear part by what ranks the links best, then scale and level."""
+        is_link = edge_label > 0
+        if self.temperature is not None or not is_link.any() or is_link.all():
+            return
+        was_training, device = self.training, self.x.device
+        self.eval()
+        user, movie = judged_links(edge_label_index[:, is_link], len(self.x))
+        users, row = user.unique(return_inverse=True)
+        batch = self._whole(history_of(graph, users))
+        messages, table = self._matrix(batch), self.table()
+        sender, receiver = endpoints(messages)
+        learned = self._users(table, batch[MOVIE].node_id, messages)[0] @ table.T + self.movie_bias
+        learned[receiver, sender] = -torch.inf
+        learned, row, movie = learned[row.to(device)], row.to(device), movie.to(device)
+        weight, l2 = float(self.mix[0]), self._l2
+
+        def linear_at(l2: float) -> Tensor:
+            source = with_penalty(self.spectral_source, self._l2, l2)
+            return (_sum(messages, source) @ scored(source).T)[row]
+
+        def judged(linear: Tensor, weight: float) -> Tensor:
+            return gain(torch.add(learned, linear, alpha=weight), movie)
+
+        linear = linear_at(l2)
+        if self.spectral_weight is None:
+            weight = best_of({value: judged(linear, value) for value in _WEIGHTS})
+        if self.spectral_l2 is None:
+            known = l2
+            l2 = best_of(
+                {value: judged(linear if value == known else linear_at(value), weight) for value in _PENALTIES}
+            )
+        self.spectral_source.copy_(with_penalty(self.spectral_source, self._l2, l2))
+        self._l2 = l2
+        self.mix.copy_(self.mix.new_tensor([weight, 1.0, 0.0]))
+        z_dict, place = self(batch), torch.full((graph[USER].num_nodes,), -1)
+        place[users] = torch.arange(users.numel())
+        is_theirs = place[edge_label_index[0]] >= 0
+        user, movie = (place[edge_label_index[0]][is_theirs].to(device), edge_label_index[1][is_theirs].to(device))
+        logits = (z_dict[USER][user] * z_dict[MOVIE][movie]).sum(dim=1)
+        self.mix[1:] = self.mix.new_tensor(scale_and_level(logits, is_link[is_theirs].to(device)))
+        self.train(was_training)
 
     def calibration(self) -> list[nn.Parameter]:
         """How much a user's number of ratings counts, and the constant."""
@@ -146,13 +210,9 @@ class HistoryEncoder(MovieTableEncoder):
         own = h * math.sqrt(share)
         conv = h * share @ mean + own @ root
         is_above = conv.sum(dim=0) + self.conv.lin_l.bias.double() > 0
-        linear = self.spectral_source[movie].double() * self.spectral_weight
-        parts = torch.cat([own + conv * is_above @ out, linear], dim=1) / self.temperature
+        weight, scale, _ = self.mix.double()
+        parts = torch.cat([own + conv * is_above @ out, self.spectral_source[movie].double() * weight], dim=1) * scale
         return F.pad(parts, (0, self.num_bias_channels))
-
-    def _catalogue(self) -> Tensor:
-        """[num_movies, hidden_channels + spectral_channels + 1] vectors of all movies, without the user's channel."""
-        return torch.cat([self.table(), scored(self.spectral_source), self.movie_bias[:, None]], dim=1)
 
     def _matrix(self, batch: HeteroData) -> Tensor:
         messages = self.messages(batch, REV_RATES)

@@ -1,13 +1,25 @@
 """How much the parts of a score count, chosen by links that none of them has seen."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from typing import TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from scipy.special import expit
 from torch import Tensor
+from torch_geometric.data import HeteroData
 
+from lightning_lp.data.schema import MOVIE, REV_RATES, USER
+
+Floats = NDArray[np.float64]
+Choice = TypeVar("Choice", bound=Hashable)
+_PRIOR = 1.0
+"""Labels' worth of belief that logits are right as they are."""
 _MAX_LINKS = 8192
 """That weights are chosen by."""
-_MAX_SCORES = 2**26
+_MAX_SCORES = 2**24
 """Of those links: of a large catalogue fewer are judged."""
 
 
@@ -45,12 +57,22 @@ def choose_weights(
     """
     chosen = []
     for part, weights in zip(parts, tried, strict=True):
-        gains = torch.stack([gain(torch.add(scores, part, alpha=weight), target) for weight in weights])
-        behind = gains[gains.mean(dim=1).argmax()] - gains
-        is_good = behind.mean(dim=1) <= behind.std(dim=1, correction=0) / target.numel() ** 0.5
-        chosen.append(weights[int(is_good.nonzero()[0])])
+        gains = {weight: gain(torch.add(scores, part, alpha=weight), target) for weight in weights}
+        chosen.append(best_of(gains))
         scores = torch.add(scores, part, alpha=chosen[-1])
     return chosen
+
+
+def best_of(gains: Mapping[Choice, Tensor]) -> Choice:
+    """The first of the choices that is within a standard error of the best one.
+
+    Args:
+        gains: of each choice [num_links], in the order of preference; the larger the better.
+    """
+    values = torch.stack([*gains.values()])
+    behind = values[values.mean(dim=1).argmax()] - values
+    is_good = behind.mean(dim=1) <= behind.std(dim=1, correction=0) / values.size(1) ** 0.5
+    return [*gains][int(is_good.nonzero()[0])]
 
 
 def gain(scores: Tensor, target: Tensor) -> Tensor:
@@ -58,3 +80,46 @@ def gain(scores: Tensor, target: Tensor) -> Tensor:
     reached = scores.gather(1, target[:, None])
     place = (scores > reached).sum(dim=1) + ((scores == reached).sum(dim=1) + 1) / 2
     return 1 / (1 + place).log2()
+
+
+def scale_and_level(logits: Tensor, is_link: Tensor) -> tuple[float, float]:
+    """The logistic regression of links on their logits: what these are multiplied with, and what is then added.
+
+    Args:
+        logits: [num_labels] float32.
+        is_link: [num_labels] bool, with links and others.
+    """
+    x, y = np.stack([logits.cpu().numpy(), np.ones(len(logits))], axis=1), is_link.cpu().numpy().astype(np.float64)
+    start = np.array([1.0, 0.0])
+
+    def loss(weight: Floats) -> tuple[float, Floats]:
+        score, away = x @ weight, weight - start
+        value = np.logaddexp(0, score).sum() - y @ score + _PRIOR / 2 * away @ away
+        return value, x.T @ (expit(score) - y) + _PRIOR * away
+
+    def curvature(weight: Floats) -> Floats:
+        p = expit(x @ weight)
+        curved: Floats = x.T @ (x * (p * (1 - p))[:, None]) + _PRIOR * np.eye(2)
+        return curved
+
+    scale, level = minimize(loss, start, jac=True, hess=curvature, method="trust-exact").x.tolist()
+    return (scale, level) if scale > 0 else (1.0, 0.0)  # where logits tell nothing, the order stays as it is
+
+
+def history_of(graph: HeteroData, users: Tensor) -> HeteroData:
+    """The graph of some users: all movies, and what these have rated.
+
+    Args:
+        graph: of all.
+        users: [num] int64, ascending.
+    """
+    store, found = graph[REV_RATES], HeteroData()
+    row = torch.full((graph[USER].num_nodes,), -1)
+    row[users] = torch.arange(users.numel())
+    (movie, user), is_theirs = store.edge_index, row[store.edge_index[1]] >= 0
+    found[USER].node_id, found[MOVIE].node_id = users, graph[MOVIE].node_id
+    found[REV_RATES].edge_index = torch.stack([movie, row[user]])[:, is_theirs]
+    for name in ("time", "rating"):
+        if name in store:
+            found[REV_RATES][name] = store[name][is_theirs]
+    return found

@@ -19,7 +19,7 @@ from lightning_lp.graph.sequences import Sequences, sequences
 from lightning_lp.model.encoders.base import NOTHING, Sizes, check_option
 from lightning_lp.model.encoders.causal import CausalAttention, rating_buckets
 from lightning_lp.model.encoders.closed_form import ClosedForm, Widths
-from lightning_lp.model.encoders.mix import choose_weights, judged_links
+from lightning_lp.model.encoders.mix import choose_weights, history_of, judged_links
 from lightning_lp.model.encoders.movie_table import MovieTableEncoder, with_prior
 from lightning_lp.model.encoders.popularity import popularity_now
 from lightning_lp.model.encoders.spectral import feature_rows
@@ -228,16 +228,17 @@ class SequenceEncoder(MovieTableEncoder):
             self.popularity.copy_(trained)
 
     @torch.no_grad()
-    def choose_on_validation(self, graph: HeteroData, edge_label_index: Tensor) -> None:
+    def choose_on_validation(self, graph: HeteroData, edge_label_index: Tensor, edge_label: Tensor) -> None:
         """Chooses what learned scores and popularity count, by links of users of whom something is known."""
         is_known = torch.bincount(graph[RATES].edge_index[0], minlength=graph[USER].num_nodes) > 0
-        user, movie = judged_links(edge_label_index[:, is_known[edge_label_index[0]]], len(self.x))
+        is_judged = (edge_label > 0) & is_known[edge_label_index[0]]
+        user, movie = judged_links(edge_label_index[:, is_judged], len(self.x))
         if not user.numel():
             return
         was_training, device = self.training, self.x.device
         self.eval()
         users, row = user.unique(return_inverse=True)
-        history = self._history(self._whole(_of_users(graph, users)))
+        history = self._history(self._whole(history_of(graph, users)))
         row, target, known = row.to(device), movie.to(device), history.links
         learned = self._users(history) @ self.table().T + self.movie_bias
         scores = self.closed_form.users(known) @ self.closed_form.movies().T
@@ -284,20 +285,6 @@ class SequenceEncoder(MovieTableEncoder):
             nothing = torch.zeros(1, 1, dtype=torch.int64, device=device)
             read.append(self.attention(F.embedding(nothing, table), nothing, nothing).flatten(0, 1))
         return torch.cat(read).index_select(0, where.to(device) + 1)
-
-
-def _of_users(graph: HeteroData, users: Tensor) -> HeteroData:
-    """The graph of some users: all movies, and what these have rated."""
-    store, found = graph[REV_RATES], HeteroData()
-    row = torch.full((graph[USER].num_nodes,), -1)
-    row[users] = torch.arange(users.numel())
-    (movie, user), is_theirs = store.edge_index, row[store.edge_index[1]] >= 0
-    found[USER].node_id, found[MOVIE].node_id = users, graph[MOVIE].node_id
-    found[REV_RATES].edge_index = torch.stack([movie, row[user]])[:, is_theirs]
-    for name in ("time", "rating"):
-        if name in store:
-            found[REV_RATES][name] = store[name][is_theirs]
-    return found
 
 
 def _popularity_of(graph: HeteroData, num_movies: int) -> Tensor:

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from lightning_lp.graph.messages import adjacency
 
-_NUM_ITERATIONS = 4
+_NUM_ITERATIONS = 3
 """Of the subspace iteration."""
 
 
@@ -80,3 +80,14 @@ def spectral_embeddings(
 def scored(source: Tensor) -> Tensor:
     """The vectors of movies that are scored, [num_movies, channels], from those of movies in a history."""
     return source / (1 - source.square().sum(dim=1, keepdim=True))
+
+
+def with_penalty(source: Tensor, l2: float, other: float) -> Tensor:
+    """The vectors of movies in a history, [num_movies, channels], at another penalty than the one they were made with.
+
+    Their columns are ``V sqrt(g)``, so that g = S² / (S² + l2) is the squared length of each, and tells S².
+    """
+    g = source.double().square().sum(dim=0).clamp(max=1 - 1e-9)
+    s_squared = l2 * g / (1 - g)
+    at_other = s_squared / (s_squared + other)
+    return source * (at_other / g.clamp(min=1e-30)).sqrt().to(source.dtype)
