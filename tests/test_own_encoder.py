@@ -125,7 +125,7 @@ def test_old_options_go_to_the_encoder_with_a_note(root, here, capsys):
 
 
 @pytest.mark.slow
-def test_help_tells_of_an_encoders_options(capsys):
+def test_help_tells_of_an_encoders_options(root, capsys):
     for name, option in (("hgt", "heads"), (NAME, "scale")):
         with pytest.raises(SystemExit):
             main(["fit", "--model.encoder.help", name])
