@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from lightning_lp.data.schema import MOVIE, RATES, REV_RATES, USER
+from lightning_lp.model.encoders import history
 from lightning_lp.model.encoders.history import HistoryEncoder
 from lightning_lp.model.encoders.mix import gain
 from lightning_lp.model.encoders.spectral import feature_rows, scored, spectral_embeddings, with_penalty
@@ -189,6 +190,20 @@ def test_validation_chooses_what_is_not_given(data, fixed):
     chosen = encoder.mix.clone(), encoder.spectral_source.clone()
     encoder.choose_on_validation(data, pairs, label)  # once more: from other weights and another penalty
     torch.testing.assert_close(encoder.spectral_source, chosen[1], rtol=1e-3, atol=1e-5)
+
+
+def test_who_goes_on_from_a_checkpoint_chooses_as_who_went_on(data, monkeypatch):
+    """Also where the penalty that was chosen is not the one that an encoder is prepared with."""
+    pairs, label = random_links(20, 30, 40, seed=5), torch.arange(40).remainder(2).float()
+    first, second = made(data), made(data)
+    monkeypatch.setattr(history, "_PENALTIES", (600.0,))
+    first.choose_on_validation(data, pairs, label)
+    monkeypatch.setattr(history, "_PENALTIES", (75.0,))
+    second.load_state_dict(first.state_dict())
+    for encoder in (first, second):
+        encoder.choose_on_validation(data, pairs, label)
+    for name, value in first.state_dict().items():
+        assert torch.equal(value, second.state_dict()[name]), name
 
 
 def test_one_kind_of_label_chooses_nothing(data):

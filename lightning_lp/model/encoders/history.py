@@ -61,6 +61,7 @@ class HistoryEncoder(MovieTableEncoder):
 
     spectral_source: Tensor
     mix: Tensor
+    l2: Tensor
 
     def __init__(
         self,
@@ -94,7 +95,9 @@ class HistoryEncoder(MovieTableEncoder):
         self.register_buffer("spectral_source", torch.zeros(num_movies, self.spectral_channels))
         weight = _WEIGHTS[0] if self.spectral_weight is None else self.spectral_weight
         mix = torch.tensor([weight, 1 / (self.temperature or 1.0), 0.0])
+        l2 = _PENALTIES[0] if self.spectral_l2 is None else self.spectral_l2
         self.register_buffer("mix", mix, persistent=self.temperature is None)
+        self.register_buffer("l2", torch.tensor(l2), persistent=self.temperature is None)
         self.init_table()
         nn.init.zeros_(self.user_lin.weight)
 
@@ -105,8 +108,7 @@ class HistoryEncoder(MovieTableEncoder):
         self.take_features(movies)
         width = max(channels, self.spectral_source.size(1))
         features = feature_rows(movies.x, movies.terms, self.num_terms)
-        self._l2 = _PENALTIES[0] if self.spectral_l2 is None else self.spectral_l2
-        source = spectral_embeddings(links, features, num_movies, width, self._l2)
+        source = spectral_embeddings(links, features, num_movies, width, float(self.l2))
         self.spectral_source.copy_(source[:, : self.spectral_source.size(1)])
         start = source[:, :channels]
         scale = start.square().sum(dim=1).mean().rsqrt()  # mean squared length 1, as of the random start
@@ -156,10 +158,11 @@ class HistoryEncoder(MovieTableEncoder):
         learned = self._users(table, batch[MOVIE].node_id, messages)[0] @ table.T + self.movie_bias
         learned[receiver, sender] = -torch.inf
         learned, row, movie = learned[row.to(device)], row.to(device), movie.to(device)
-        weight, l2 = float(self.mix[0]), self._l2
+        weight, l2 = float(self.mix[0]), float(self.l2)
+        known = l2  # of ``spectral_source``
 
         def linear_at(l2: float) -> Tensor:
-            source = with_penalty(self.spectral_source, self._l2, l2)
+            source = with_penalty(self.spectral_source, known, l2)
             return (_sum(messages, source) @ scored(source).T)[row]
 
         def judged(linear: Tensor, weight: float) -> Tensor:
@@ -169,12 +172,11 @@ class HistoryEncoder(MovieTableEncoder):
         if self.spectral_weight is None:
             weight = best_of({value: judged(linear, value) for value in _WEIGHTS})
         if self.spectral_l2 is None:
-            known = l2
             l2 = best_of(
                 {value: judged(linear if value == known else linear_at(value), weight) for value in _PENALTIES}
             )
-        self.spectral_source.copy_(with_penalty(self.spectral_source, self._l2, l2))
-        self._l2 = l2
+        self.spectral_source.copy_(with_penalty(self.spectral_source, known, l2))
+        self.l2.fill_(l2)
         self.mix.copy_(self.mix.new_tensor([weight, 1.0, 0.0]))
         z_dict, place = self(batch), torch.full((graph[USER].num_nodes,), -1)
         place[users] = torch.arange(users.numel())
