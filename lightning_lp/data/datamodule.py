@@ -285,16 +285,33 @@ class MovieLensDataModule(pl.LightningDataModule):
         """Training links, in another order and with other negatives in each epoch."""
         # Without links to avoid, any pair of a user and a movie is drawn.
         avoided = self.split.train_links if self.sampling.exact_negatives else self.split.train_links[:, :0]
+        degree = torch.bincount(self.split.train_links[0], minlength=self.num_users)
         return self._loader(
             self.split.train,
             self._fan_out(),
             batch_size=self._train_batch_size(),
-            degree=torch.bincount(self.split.train_links[0], minlength=self.num_users),
+            of_users={"degree": degree, **self._non_link_weight(degree)},
             positives=avoided,
             neg_sampling=NegativeSampling("binary", self.sampling.neg_sampling_ratio),
-            group=self.split.train[RATES].edge_label_index[0] if self.reads.groups_users else None,
+            **self._by_user,
             **self._by_time,
         )
+
+    @property
+    def _by_user(self) -> dict[str, Any]:
+        """How links are ordered and non-links drawn, where the model wants the links of a user together."""
+        if not (num_batches := self.reads.batches_per_user):
+            return {}
+        user = self.split.train[RATES].edge_label_index[0]
+        return {"group": user, "parts_per_group": num_batches, "same_source": True}
+
+    def _non_link_weight(self, degree: Tensor) -> dict[str, Tensor]:
+        """What a non-link of each user counts in training, so that those of its links count as pairs of any users."""
+        if not self._by_user or self._by_time:  # in splits by time validation judges non-links of the links' users, too
+            return {}
+        drawn = torch.bincount(self._by_user["group"], minlength=self.num_users)
+        left = self.num_movies - degree
+        return {"non_link_weight": (left / left.sum() * drawn.sum() / drawn.clamp(min=1)).float()}
 
     @property
     def _by_time(self) -> dict[str, str]:
@@ -425,14 +442,14 @@ class MovieLensDataModule(pl.LightningDataModule):
         self,
         graph: HeteroData,
         num_neighbors: dict[EdgeType, list[int]],
-        degree: Tensor | None = None,
+        of_users: Mapping[str, Tensor] = {},  # noqa: B006 (read only)
         **options: Any,
     ) -> LinkLoader:
-        """A loader over ``graph``; batches hold ``degree`` for their users, and of edges what the model reads."""
+        """A loader over ``graph``; batches hold ``of_users``, [num_users] each, and of edges what the model reads."""
         hparams, graph = self.hparams, copy(graph)
         graph[MOVIE].pop("terms", None)  # the model has them
-        if degree is not None:
-            graph[USER].degree = degree
+        for name, value in of_users.items():
+            graph[USER][name] = value
         return link_loader(
             graph,
             num_neighbors,

@@ -29,7 +29,7 @@ class Reads:
             are not looked at.
         all_nodes: whether it embeds all nodes at once in an evaluation with all neighbours: batches then carry labels
             alone, and ``batch.embedded`` the part of the split.
-        groups_users: whether the training links of a user are to be together in a batch.
+        batches_per_user: in how many batches of an epoch the training links of a user come. 0: each comes by itself.
         trains_on_messages: whether it reads messages in training; if not, none are sampled unless the user says so.
     """
 
@@ -39,7 +39,7 @@ class Reads:
     optional_edge_attrs: tuple[str, ...] = ()
     temporal_strategy: TemporalStrategy | None = None
     all_nodes: bool = False
-    groups_users: bool = False
+    batches_per_user: int = 0
     trains_on_messages: bool = True
 
 

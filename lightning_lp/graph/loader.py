@@ -79,6 +79,8 @@ def link_loader(
     time_attr: str | None = None,
     temporal_strategy: TemporalStrategy = "uniform",
     group: Tensor | None = None,
+    parts_per_group: int = 1,
+    same_source: bool = False,
 ) -> LinkLoader:
     """Makes the loader of one part of the split; with ``neg_sampling`` the one of training.
 
@@ -110,6 +112,8 @@ def link_loader(
         temporal_strategy: ``uniform``: any of the neighbours before the time of the link; ``last``: the latest of them.
         group: [num_labels] int64: labels that stay together in the order of training, as :class:`LinkOrder` describes.
             Default: none do.
+        parts_per_group: how many parts each group is divided into, as there.
+        same_source: a negative has the source of its link, and is not any pair. With ``time_attr`` it always has.
 
     Raises:
         UserError: the graph has no such edge type, no attribute of that name or no ``edge_label_time``.
@@ -162,6 +166,7 @@ def link_loader(
         rank=rank if is_training else 0,
         time_attr=time_attr,
         temporal_strategy=temporal_strategy,
+        same_source=same_source,
     )
     keep_edge_attrs(messages, edge_attrs)  # not before: batches need not hold the times
     order = LinkOrder(
@@ -173,6 +178,7 @@ def link_loader(
         num_replicas=num_replicas,
         rank=rank,
         group=group,
+        parts_per_group=parts_per_group,
     )
     loader = LinkLoader(
         messages,

@@ -23,7 +23,9 @@ class LinkOrder(DistributedSampler[int]):
     an epoch.
 
     With ``group`` the links of one group (such as those of one user) come one after another in training, in ascending
-    order of their numbers, and the groups are in random order.
+    order of their numbers, and the groups are in random order. With ``parts_per_group`` n each group is divided at
+    random into n parts of equal size (but for one link); first comes a part of each group, then the next part of each,
+    so that in the batches of one part the others can be what it is predicted from.
 
     Evaluation: in order, whatever the groups. Batch i goes to process i modulo ``num_replicas``, so every link is
     visited exactly once (PyTorch's own ``DistributedSampler`` repeats some, which changes the metrics), and batches
@@ -42,9 +44,10 @@ class LinkOrder(DistributedSampler[int]):
         rank: number of this process.
         group: [num_links] int64, equal for links that are to stay together when ``shuffle`` is set. Default: each is
             shuffled by itself.
+        parts_per_group: how many parts each group is divided into.
 
     Raises:
-        ValueError: ``group`` has another length.
+        ValueError: ``group`` has another length, or there are to be no parts.
 
     Attributes:
         first_batch: the batch to begin with, where training continues in the middle of an epoch.
@@ -72,6 +75,7 @@ class LinkOrder(DistributedSampler[int]):
         num_replicas: int = 1,
         rank: int = 0,
         group: Tensor | None = None,
+        parts_per_group: int = 1,
     ) -> None:
         super().__init__(
             range(num_links),  # type: ignore[arg-type]
@@ -84,7 +88,9 @@ class LinkOrder(DistributedSampler[int]):
         self.first_batch = 0
         if group is not None and tuple(group.shape) != (num_links,):
             raise ValueError(f"group: one number for each of {num_links} links wanted, got {list(group.shape)}")
-        self._groups = _Groups(group.numpy()) if shuffle and group is not None else None
+        if parts_per_group < 1:
+            raise ValueError(f"parts_per_group {parts_per_group}: 1 or more wanted")
+        self._groups = _Groups(group.numpy(), parts_per_group) if shuffle and group is not None else None
         self.set_epoch(0)
 
     def advance(self) -> None:
@@ -134,18 +140,33 @@ class LinkOrder(DistributedSampler[int]):
 
 
 class _Groups:
-    """Link numbers by group."""
+    """Link numbers by group.
 
-    def __init__(self, group: NDArray[np.int64]) -> None:
-        self._links = group.argsort(kind="stable")
-        changes = np.flatnonzero(np.diff(group[self._links])) + 1
-        self._start = np.concatenate([np.zeros(min(len(group), 1), np.int64), changes])
-        self._size = np.diff(self._start, append=len(group))
+    Args:
+        group: [num_links] int64.
+        num_parts: parts of each group.
+    """
+
+    def __init__(self, group: NDArray[np.int64], num_parts: int) -> None:
+        _, self._group, self._size = np.unique(group, return_inverse=True, return_counts=True)
+        self._num_parts = num_parts
 
     def shuffled(self, rng: np.random.Generator) -> NDArray[np.int64]:
-        """All link numbers: the groups in random order, each in ascending order."""
-        chosen = rng.permutation(len(self._size))
-        size = self._size[chosen]
-        skipped = self._start[chosen] - (size.cumsum() - size)  # from a place in the order to that among the links
-        place: NDArray[np.int64] = np.arange(len(self._links)) + skipped.repeat(size)
-        return self._links[place]
+        """All link numbers: of each part the groups in the same random order, each in ascending order."""
+        place = np.empty_like(self._size)
+        place[rng.permutation(len(place))] = np.arange(len(place))
+        key = place[self._group]
+        if self._num_parts > 1:
+            key += len(place) * self._parts(rng)
+        return key.argsort(kind="stable")
+
+    def _parts(self, rng: np.random.Generator) -> NDArray[np.int64]:
+        """[num_links] the part of each link."""
+        links = rng.permutation(len(self._group))
+        links = links[self._group[links].argsort(kind="stable")]  # by group, in random order within each
+        start = self._size.cumsum() - self._size
+        place = np.arange(len(links)) - start.repeat(self._size)
+        shift = rng.random(len(self._size)).repeat(self._size)  # a group of one link is in any part
+        part = np.empty(len(links), np.int64)
+        part[links] = np.minimum((place + shift) * self._num_parts / self._size.repeat(self._size), self._num_parts - 1)
+        return part

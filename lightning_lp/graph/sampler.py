@@ -79,6 +79,7 @@ class LinkNeighborSampler(NeighborSampler):  # type: ignore[misc]
         time_attr: attribute of edges or nodes that tells when messages are sent, int64. Default: links have no times.
         temporal_strategy: ``uniform``: any of the neighbours before the time of the link; ``last``: the latest of them,
             of equal times those that stand last.
+        same_source: a negative has the source of its link, and is not any pair. With ``time_attr`` it always has.
 
     Raises:
         UserError: the graph has no such edge type or times.
@@ -110,6 +111,7 @@ class LinkNeighborSampler(NeighborSampler):  # type: ignore[misc]
         rank: int = 0,
         time_attr: str | None = None,
         temporal_strategy: TemporalStrategy = "uniform",
+        same_source: bool = False,
     ) -> None:
         check_strategy(temporal_strategy, time_attr)
         kind = link_type(data, edge_type, rev_edge_type, is_undirected)
@@ -129,14 +131,13 @@ class LinkNeighborSampler(NeighborSampler):  # type: ignore[misc]
             name = self.to_rel_type[key]
             self.colptr_dict[name], self.row_dict[name], self.perm[key] = csc.colptr, csc.row, csc.perm
         avoided = avoided_pairs(edges[kind.edge_type] if positives is None else positives, kind, size)
-        self._negatives: AnyPairs | SameSource
+        drawn_from = SameSource if same_source or time_attr is not None else AnyPairs
+        self._negatives = drawn_from(avoided, size[kind.edge_type[0]], size[kind.edge_type[-1]])
         if time_attr is None:
             self._scratch = Scratch(size, self._edges)
-            self._negatives = AnyPairs(avoided, size[kind.edge_type[0]], size[kind.edge_type[-1]])
         else:
             self.edge_time = {self.to_rel_type[key]: csc.time for key, csc in self._edges.items()}
             self._order = ascending(self._edges)
-            self._negatives = SameSource(avoided, size[kind.edge_type[0]], size[kind.edge_type[-1]])
 
     @property
     def edge_permutation(self) -> Tensor | dict[EdgeType, Tensor | None] | None:
@@ -226,15 +227,13 @@ class LinkNeighborSampler(NeighborSampler):  # type: ignore[misc]
         return out, ends
 
     def _draw_negatives(self, link_id: Int, src: Int, neg_sampling: NegativeSampling) -> tuple[Int, Int]:
-        """Negatives, [2, num_negatives], and with times the link that each stands beside.
+        """Negatives, [2, num_negatives], and [num_negatives] the link that each stands beside.
 
-        A source that has all links has none.
+        Where they have the source of their link, a source that has all links has none.
         """
         num_neg = count_negatives(len(link_id), neg_sampling)
         self._draws.warn_of_one_epoch()
         drawn = np.stack(self._negatives.draw(self._draws.key(NEGATIVES), link_id, src, num_neg))
-        if self.time_attr is None:
-            return drawn, np.empty(0, np.int64)
         is_left = drawn[1] >= 0
         return drawn[:, is_left], (np.arange(num_neg) % max(1, len(link_id)))[is_left]
 

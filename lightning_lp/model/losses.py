@@ -10,8 +10,8 @@ from lightning_lp.model.scores import BatchScores
 
 
 def bce(scores: BatchScores) -> Tensor:
-    """Mean binary cross entropy of links and non-links."""
-    return F.binary_cross_entropy_with_logits(scores.logits, scores.label)
+    """Mean binary cross entropy of links and non-links, which are weighted where they are not pairs of any users."""
+    return F.binary_cross_entropy_with_logits(scores.logits, scores.label, scores.label_weight)
 
 
 def softmax(scores: BatchScores) -> Tensor:

@@ -127,7 +127,7 @@ class LinkPredictionModule(pl.LightningModule):
             encoder.optional_edge_attrs,
             encoder.temporal_strategy,
             all_nodes=True,
-            groups_users=encoder.groups_users,
+            batches_per_user=encoder.batches_per_user,
             trains_on_messages=encoder.trains_on_messages,
         )
 

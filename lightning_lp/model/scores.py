@@ -92,7 +92,7 @@ class BatchScores:
 
     Args:
         z_dict: vectors by node type, as the encoder gives them.
-        batch: the batch, with ``batch["user"].degree``.
+        batch: the batch, with ``batch["user"].degree`` and, if non-links of users differ in weight, ``non_link_weight``.
         classifier: scores links, as :class:`DotProductClassifier` does.
         catalogue: [num_movies, channels - 1] vectors of all movies, if the logits are to be normalised over them
             (:class:`HistoryEncoder`). Default: the candidates are the movies of the batch's labels.
@@ -164,6 +164,12 @@ class BatchScores:
         degree: Tensor = self._batch[USER].degree[self._link[0]]
         weight = degree.float().pow(-self._user_exponent)
         return weight / self._mean_over_processes(weight.sum())
+
+    @cached_property
+    def label_weight(self) -> Tensor | None:
+        """[num_labels] what links (1) and non-links count; None: all the same."""
+        weight = self._batch[USER].get("non_link_weight")
+        return None if weight is None else weight[self._index[0]].where(self.label == 0, 1.0)
 
     @cached_property
     def _drawn(self) -> Candidates:

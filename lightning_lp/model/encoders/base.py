@@ -84,8 +84,12 @@ class Encoder(nn.Module):
 
     ``last`` or ``uniform``. Each link of a mini-batch then has a user of its own, with the messages before its time.
     """
-    groups_users: ClassVar[bool] = False
-    """Whether the training links of a user are to be together in a batch: what they share is then computed once."""
+    batches_per_user: int = 0
+    """In how many batches of an epoch the training links of a user come, a random part of them in each.
+
+    What the links of a batch share is then computed once, and the other parts are what they are predicted from. 0: each
+    link comes by itself.
+    """
     trains_on_messages: ClassVar[bool] = True
     """Whether :meth:`embed_for_training` reads the messages of a batch; if not, none are sampled in training."""
     needs_graph: ClassVar[bool] = False

@@ -51,6 +51,8 @@ class HistoryEncoder(MovieTableEncoder):
         temperature: if given, scores with the linear part are divided by it and normalised together, as before 0.3,
             and nothing is chosen.
         dropout: share of the channels of a history that are dropped in training.
+        batches_per_user: in how many batches of an epoch a user's links come. What is not in a batch is the history
+            that predicts it. 0: each link comes by itself, and nearly all others predict it, as before 0.3.
     """
 
     edge_types = (REV_RATES,)
@@ -71,6 +73,7 @@ class HistoryEncoder(MovieTableEncoder):
         spectral_l2: float | None = None,
         temperature: float | None = None,
         dropout: float = 0.0,
+        batches_per_user: int = 2,
     ) -> None:
         super().__init__()
         check_option(1 <= hidden_channels < 2**20, "hidden_channels", hidden_channels, "1 to a million")
@@ -80,6 +83,10 @@ class HistoryEncoder(MovieTableEncoder):
         is_right = temperature is None or 0 < temperature < math.inf
         check_option(is_right, "temperature", temperature, "more than 0, or null,")
         check_option(0 <= dropout < 1, "dropout", dropout, "0 or more, and less than 1,")
+        check_option(
+            batches_per_user != 1 and 0 <= batches_per_user <= 64, "batches_per_user", batches_per_user, "0, or 2 to 64,"
+        )
+        self.batches_per_user = batches_per_user
         self.hidden_channels, self.spectral_channels = hidden_channels, spectral_channels
         self.spectral_weight, self.spectral_l2 = spectral_weight, spectral_l2
         self.temperature, self.dropout = temperature, dropout

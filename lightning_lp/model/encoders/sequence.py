@@ -97,7 +97,7 @@ class SequenceEncoder(MovieTableEncoder):
     needs_graph = True
     needs_history = False
     temporal_strategy = "last"
-    groups_users = True
+    batches_per_user = 1
     trains_on_messages = False
     num_bias_channels = _LAST_CHANNELS
 
