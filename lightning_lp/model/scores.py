@@ -125,7 +125,7 @@ class BatchScores:
         if self._catalogue is None:
             return logits
         log_z = self.log_normalizer.new_zeros(len(self._z_user))
-        log_z[self._users] = self.log_normalizer.detach()
+        log_z[self._users] = self.log_normalizer
         others = self._others
         with torch.no_grad():
             log_z[others] = self._log_sums(others)

@@ -22,7 +22,7 @@ def test_what_ranks_within_a_standard_error_of_the_best_is_taken_first(seed, num
     rng = np.random.default_rng(seed)
     scores, part = (torch.from_numpy(rng.integers(-3, 4, (num_links, num_movies))).float() for _ in range(2))
     target = torch.from_numpy(rng.integers(0, num_movies, num_links))
-    (chosen,) = choose_weights(scores, [part], [WEIGHTS], target)
+    (chosen,) = choose_weights(scores, [part], [WEIGHTS], torch.arange(num_links), target)
     gains = []
     for weight in WEIGHTS:
         total = (scores + weight * part).numpy()
@@ -41,8 +41,8 @@ def test_a_part_counts_as_much_as_it_tells_and_noise_nothing():
     scores, telling, noise = torch.randn(3, 500, 50, generator=generator)
     telling[torch.arange(500), target] += 2
     tried = [(0.0, 1.0), (0.0, 1.0)]
-    assert choose_weights(scores, [telling, noise], tried, target) == [1.0, 0.0]
-    assert choose_weights(scores, [noise, telling], tried, target) == [0.0, 1.0]
+    assert choose_weights(scores, [telling, noise], tried, torch.arange(500), target) == [1.0, 0.0]
+    assert choose_weights(scores, [noise, telling], tried, torch.arange(500), target) == [0.0, 1.0]
 
 
 def test_the_same_links_are_judged_and_fewer_of_a_large_catalogue():
@@ -57,8 +57,8 @@ def test_what_is_judged_are_the_scores_of_the_encoder(monkeypatch):
     graph, given_to = timed_graph(), {}
     encoder = made(graph)
 
-    def spy(scores, parts, tried, target):
-        given_to.update(scores=scores, parts=parts, target=target)
+    def spy(scores, parts, tried, row, target):
+        given_to.update(scores=scores[row], parts=[parts[0][row], parts[1]], target=target)
         return [0.7, 0.3]
 
     monkeypatch.setattr(sequence, "choose_weights", spy)

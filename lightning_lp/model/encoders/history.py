@@ -13,12 +13,18 @@ from torch_geometric.typing import NodeType
 from lightning_lp.data.schema import MOVIE, RATES, REV_RATES, USER
 from lightning_lp.graph.messages import adjacency, endpoints
 from lightning_lp.model.encoders.base import NOTHING, Sizes, check_option
-from lightning_lp.model.encoders.mix import best_of, gain, history_of, judged_links, scale_and_level
+from lightning_lp.model.encoders.mix import best_of, choose_weights, gains, history_of, judged_links, scale_and_level
 from lightning_lp.model.encoders.movie_table import MovieTableEncoder, with_prior
-from lightning_lp.model.encoders.spectral import feature_rows, scored, spectral_embeddings, with_penalty
+from lightning_lp.model.encoders.spectral import (
+    feature_rows,
+    linear_scores,
+    scored,
+    spectral_embeddings,
+    with_penalty,
+)
 from lightning_lp.model.scores import log_normalizer
 
-_PENALTIES = 150.0, 300.0, 600.0, 1200.0, 75.0
+_PENALTIES = 150.0, 300.0, 600.0, 1200.0, 75.0, 2400.0, 4800.0
 """Of the linear part, those that are tried, the likeliest first."""
 _WEIGHTS = 20.0, 40.0, 10.0, 80.0, 5.0, 160.0
 """What it may count beside what is learned."""
@@ -39,8 +45,8 @@ class HistoryEncoder(MovieTableEncoder):
       what the links say: the losses do not see them, for on those same links they would leave nothing to learn. Nor
       does the softmax: a few large similarities of a user would lower the probability of all other movies.
 
-    Weight and penalty of the similarities are those that rank the validation links best; the sum is then scaled and
-    shifted so that it tells validation's links and non-links best (Platt, "Probabilistic outputs for support vector
+    Weight and penalty of the similarities are those that rank the validation links best, the penalty after the first
+    epoch, the weight after each; the sum is then scaled and shifted so that it tells validation's links and non-links best (Platt, "Probabilistic outputs for support vector
     machines", 1999).
 
     Args:
@@ -64,6 +70,7 @@ class HistoryEncoder(MovieTableEncoder):
     spectral_source: Tensor
     mix: Tensor
     l2: Tensor
+    has_penalty: Tensor
 
     def __init__(
         self,
@@ -105,6 +112,8 @@ class HistoryEncoder(MovieTableEncoder):
         l2 = _PENALTIES[0] if self.spectral_l2 is None else self.spectral_l2
         self.register_buffer("mix", mix, persistent=self.temperature is None)
         self.register_buffer("l2", torch.tensor(l2), persistent=self.temperature is None)
+        has_penalty = torch.tensor(self.spectral_l2 is not None)  # whether none is to be chosen any more
+        self.register_buffer("has_penalty", has_penalty, persistent=self.temperature is None)
         self.init_table()
         nn.init.zeros_(self.user_lin.weight)
 
@@ -164,26 +173,21 @@ class HistoryEncoder(MovieTableEncoder):
         sender, receiver = endpoints(messages)
         learned = self._users(table, batch[MOVIE].node_id, messages)[0] @ table.T + self.movie_bias
         learned[receiver, sender] = -torch.inf
-        learned, row, movie = learned[row.to(device)], row.to(device), movie.to(device)
-        weight, l2 = float(self.mix[0]), float(self.l2)
-        known = l2  # of ``spectral_source``
+        links, weight, l2 = (row.to(device), movie.to(device)), float(self.mix[0]), float(self.l2)
+        history = _sum(messages, self.spectral_source)
+        if not self.has_penalty:
 
-        def linear_at(l2: float) -> Tensor:
-            source = with_penalty(self.spectral_source, known, l2)
-            return (_sum(messages, source) @ scored(source).T)[row]
+            def judged(other: float) -> Tensor:
+                linear = linear_scores(history, self.spectral_source, l2, other)
+                return gains(learned, linear, [weight], *links)[0]
 
-        def judged(linear: Tensor, weight: float) -> Tensor:
-            return gain(torch.add(learned, linear, alpha=weight), movie)
-
-        linear = linear_at(l2)
+            chosen = best_of({other: judged(other) for other in _PENALTIES})
+            self.spectral_source.copy_(with_penalty(self.spectral_source, l2, chosen))
+            self.l2.fill_(chosen)
+            self.has_penalty.fill_(True)
+            history = _sum(messages, self.spectral_source)
         if self.spectral_weight is None:
-            weight = best_of({value: judged(linear, value) for value in _WEIGHTS})
-        if self.spectral_l2 is None:
-            l2 = best_of(
-                {value: judged(linear if value == known else linear_at(value), weight) for value in _PENALTIES}
-            )
-        self.spectral_source.copy_(with_penalty(self.spectral_source, known, l2))
-        self.l2.fill_(l2)
+            (weight,) = choose_weights(learned, [history @ scored(self.spectral_source).T], [_WEIGHTS], *links)
         self.mix.copy_(self.mix.new_tensor([weight, 1.0, 0.0]))
         z_dict, place = self(batch), torch.full((graph[USER].num_nodes,), -1)
         place[users] = torch.arange(users.numel())

@@ -19,6 +19,8 @@ _PRIOR = 1.0
 """Labels' worth of belief that logits are right as they are."""
 _MAX_LINKS = 8192
 """That weights are chosen by."""
+_ROWS = 16
+"""Links whose scores are added and counted at once: what fits a processor's cache takes a quarter of the time."""
 _MAX_SCORES = 2**24
 """Of those links: of a large catalogue fewer are judged."""
 
@@ -35,7 +37,7 @@ def judged_links(edge_index: Tensor, num_movies: int) -> Tensor:
 
 
 def choose_weights(
-    scores: Tensor, parts: Sequence[Tensor], tried: Sequence[Sequence[float]], target: Tensor
+    scores: Tensor, parts: Sequence[Tensor], tried: Sequence[Sequence[float]], row: Tensor, target: Tensor
 ) -> list[float]:
     """Chooses what each part counts in a sum of scores, one after the other: what ranks best.
 
@@ -43,22 +45,23 @@ def choose_weights(
     "Classification and Regression Trees", 1984, section 3.4.3) the one that stands first is taken.
 
     Args:
-        scores: [num_links, num_movies] what the others are added to; -inf for movies that are no candidates.
-        parts: what is added, each [num_links, num_movies] or [num_movies].
+        scores: [num_users, num_movies] what the others are added to; -inf for movies that are no candidates.
+        parts: what is added, each [num_users, num_movies] or [num_movies].
         tried: of each part the weights to try.
+        row: [num_links] int64, the user of each link.
         target: [num_links] int64, the movie of each link.
 
     Examples:
         >>> import torch
         >>> from lightning_lp.model.encoders.mix import choose_weights
         >>> scores, part = torch.tensor([[2.0, 1.0, 0.0]]), torch.tensor([0.0, 2.0, 4.0])
-        >>> [choose_weights(scores, [part], [(0.0, 0.6, 1.0)], torch.tensor([movie])) for movie in range(3)]
+        >>> user, tried = torch.tensor([0]), (0.0, 0.6, 1.0)
+        >>> [choose_weights(scores, [part], [tried], user, torch.tensor([movie])) for movie in range(3)]
         [[0.0], [0.0], [0.6]]
     """
     chosen = []
     for part, weights in zip(parts, tried, strict=True):
-        gains = {weight: gain(torch.add(scores, part, alpha=weight), target) for weight in weights}
-        chosen.append(best_of(gains))
+        chosen.append(best_of(dict(zip(weights, gains(scores, part, weights, row, target), strict=True))))
         scores = torch.add(scores, part, alpha=chosen[-1])
     return chosen
 
@@ -75,10 +78,27 @@ def best_of(gains: Mapping[Choice, Tensor]) -> Choice:
     return [*gains][int(is_good.nonzero()[0])]
 
 
+def gains(scores: Tensor, part: Tensor, weights: Sequence[float], row: Tensor, target: Tensor) -> Tensor:
+    """[num_weights, num_links] the :func:`gain` of each link in sums of scores and a part of them.
+
+    Args:
+        scores: [num_users, num_movies].
+        part: [num_users, num_movies] or [num_movies], what is added.
+        weights: what it counts.
+        row: [num_links] int64, the user of each link.
+        target: [num_links] int64, the movie of each link.
+    """
+    found = []
+    for user, movie in zip(row.split(_ROWS), target.split(_ROWS), strict=True):
+        known, added = scores[user], part if part.dim() == 1 else part[user]
+        found.append(torch.stack([gain(torch.add(known, added, alpha=weight), movie) for weight in weights]))
+    return torch.cat(found, dim=1)
+
+
 def gain(scores: Tensor, target: Tensor) -> Tensor:
     """1 / log2(1 + place of the target) in each row, as in NDCG; of equal scores half are before it."""
     reached = scores.gather(1, target[:, None])
-    place = (scores > reached).sum(dim=1) + ((scores == reached).sum(dim=1) + 1) / 2
+    place = ((scores > reached).sum(dim=1) + (scores >= reached).sum(dim=1) + 1) / 2
     return 1 / (1 + place).log2()
 
 

@@ -243,8 +243,7 @@ class SequenceEncoder(MovieTableEncoder):
         learned = self._users(history) @ self.table().T + self.movie_bias
         scores = self.closed_form.users(known) @ self.closed_form.movies().T
         scores[known.source, known.node] = -torch.inf
-        scores = scores[row]
-        choice = choose_weights(scores, [learned[row], self.popularity], [_LEARNED, _POPULAR], target)
+        choice = choose_weights(scores, [learned, self.popularity], [_LEARNED, _POPULAR], row, target)
         self.weight.copy_(self.weight.new_tensor(choice))
         self.train(was_training)
 

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from lightning_lp.graph.messages import adjacency
 
-_NUM_ITERATIONS = 3
+_NUM_ITERATIONS = 4
 """Of the subspace iteration."""
 
 
@@ -65,15 +65,17 @@ def spectral_embeddings(
         adjacency(torch.stack([row, movie]), *shape[::-1], value),
     )
     rank = min(channels, *shape)
+    by_row = shape[0] < num_movies  # iterations cost the less the shorter their vectors are
+    to, back = (a_t, a) if by_row else (a, a_t)
     # Drawn on the CPU, so that the same vectors come out on every device.
-    start = torch.randn(num_movies, rank, generator=torch.Generator().manual_seed(seed)).to(row.device)
-    q = torch.linalg.qr(a @ start).Q
+    q = torch.randn(min(shape), rank, generator=torch.Generator().manual_seed(seed)).to(row.device)
     for _ in range(_NUM_ITERATIONS):
-        q = torch.linalg.qr(a_t @ q).Q
-        q = torch.linalg.qr(a @ q).Q
-    y = a_t @ q
+        q = torch.linalg.qr(back @ (to @ q)).Q
+    y = to @ q
     s_squared, u = torch.linalg.eigh(y.T @ y)
-    source = (y @ u) * (s_squared.clamp(min=0) + l2).rsqrt()  # = V sqrt(g), without a division by small S
+    s_squared = s_squared.clamp(min=0)
+    # = V sqrt(g), without a division by small S
+    source = (y @ u) * (s_squared + l2).rsqrt() if by_row else (q @ u) * (s_squared / (s_squared + l2)).sqrt()
     return F.pad(source.flip(1), (0, channels - rank))
 
 
@@ -87,7 +89,25 @@ def with_penalty(source: Tensor, l2: float, other: float) -> Tensor:
 
     Their columns are ``V sqrt(g)``, so that g = S² / (S² + l2) is the squared length of each, and tells S².
     """
-    g = source.double().square().sum(dim=0).clamp(max=1 - 1e-9)
+    return source * _ratio(source, l2, other)
+
+
+def linear_scores(history: Tensor, source: Tensor, l2: float, other: float) -> Tensor:
+    """[num_users, num_movies] what sums of vectors say at another penalty than the one that these were made with.
+
+    Args:
+        history: [num_users, channels] sums of ``source`` over the movies of users.
+        source: [num_movies, channels] vectors of movies in a history.
+        l2: the penalty that they were made with.
+        other: the one wanted.
+    """
+    ratio = _ratio(source, l2, other).square()
+    return (history * ratio) @ source.T / (1 - source.square() @ ratio)
+
+
+def _ratio(source: Tensor, l2: float, other: float) -> Tensor:
+    """[channels] what the columns are multiplied with."""
+    g = source.square().sum(dim=0, dtype=torch.float64).clamp(max=1 - 1e-9)
     s_squared = l2 * g / (1 - g)
-    at_other = s_squared / (s_squared + other)
-    return source * (at_other / g.clamp(min=1e-30)).sqrt().to(source.dtype)
+    ratio: Tensor = (s_squared / (s_squared + other) / g.clamp(min=1e-30)).sqrt().to(source.dtype)
+    return ratio
