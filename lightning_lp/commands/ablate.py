@@ -52,6 +52,7 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "twice as wide": {"model.encoder.hidden_channels": 192},
     "all links weigh the same": {"model.user_exponent": 0.0},
     "dropout 0.3": {"model.encoder.dropout": 0.3},
+    "each link from nearly all others": {"model.encoder.batches_per_user": 0},
     "user embeddings: GraphSAGE, softmax": SAGE | {"model.losses": {"softmax": 1.0, "bce": 1.0}},
     "user embeddings: GraphSAGE, BCE": SAGE,
     "the tutorial": TUTORIAL

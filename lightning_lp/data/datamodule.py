@@ -121,7 +121,7 @@ class MovieLensDataModule(pl.LightningDataModule):
         title_terms: bool = True,
         split: SplitSettings = _SPLIT,
         sampling: Sampling = _SAMPLING,
-        batch_size: int = 8192,
+        batch_size: int = 4096,
         eval_batch_size: int = 8192,
         num_workers: int = 0,
         predict_file: str | None = None,

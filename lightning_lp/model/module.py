@@ -34,6 +34,8 @@ OLD_OPTIONS = frozenset(
     ("num_layers", "hidden_channels", "dropout", "spectral_channels", "spectral_weight", "spectral_l2", "temperature")
 )
 """Of encoders, which were the module's before 0.2."""
+_PENALTY = 40.0
+"""L2, of the sum of the losses of all training links."""
 
 
 class LinkPredictionModule(pl.LightningModule):
@@ -57,7 +59,8 @@ class LinkPredictionModule(pl.LightningModule):
             all links count the same, at 1 all users.
         lr: Adam's learning rate.
         lr_schedule: ``constant``, or ``cosine``: down to 0 over the whole training, after 10 steps of warm-up.
-        weight_decay: Adam's L2 penalty.
+        weight_decay: Adam's L2 penalty. Default: 40 divided by the number of training links, where they come from our
+            data module, and else 0: what is believed of weights beforehand counts the less the more there is to see.
         old_options: options of the encoder, as they were given before 0.2: ``hidden_channels``, ``num_layers`` and so
             on. Checkpoints of that time have them; they go to the encoder.
 
@@ -81,9 +84,9 @@ class LinkPredictionModule(pl.LightningModule):
         encoder: Encoder | None = None,
         losses: dict[str, float] = {"softmax": 1.0, "bce": 1.0},  # noqa: B006 (read only)
         user_exponent: float = 0.5,
-        lr: float = 1e-3,
+        lr: float = 2e-3,
         lr_schedule: Literal["constant", "cosine"] = "cosine",
-        weight_decay: float = 2e-3,
+        weight_decay: float | None = None,
         **old_options: Any,
     ) -> None:
         super().__init__()
@@ -244,13 +247,19 @@ class LinkPredictionModule(pl.LightningModule):
         optimizer = torch.optim.Adam(
             self.parameters(),
             lr=self.hparams["lr"],
-            weight_decay=self.hparams["weight_decay"],
+            weight_decay=self._weight_decay,
             fused=not self.trainer.gradient_clip_val,
         )
         if self.hparams["lr_schedule"] == "constant":
             return optimizer
         schedule = WarmCosine(optimizer, lambda: self._num_steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    @property
+    def _weight_decay(self) -> float:
+        if self.hparams["weight_decay"] is not None:
+            return float(self.hparams["weight_decay"])
+        return 0.0 if self._handover is None else _PENALTY / self._handover.split.train_links.size(1)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Lets the data refuse a checkpoint that was trained on other data.

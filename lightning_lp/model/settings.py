@@ -26,5 +26,5 @@ def check_model(hparams: Mapping[str, Any]) -> None:
         f"a weight above 0 for one or more of {known}",
     )
     check(0 < hparams["lr"] < math.inf, "lr", "more than 0")
-    for name in ("weight_decay", "user_exponent"):
-        check(hparams[name] >= 0, name, "0 or more")
+    check(hparams["user_exponent"] >= 0, "user_exponent", "0 or more")
+    check(hparams["weight_decay"] is None or hparams["weight_decay"] >= 0, "weight_decay", "0 or more, or null,")

@@ -1,3 +1,6 @@
+from collections import Counter
+from itertools import groupby, pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -96,6 +99,37 @@ def test_links_of_a_group_stay_together_in_their_order(group, batch_size, num_re
         assert sorted(visited) == list(range(len(group)))
 
 
+@given(st.lists(st.integers(-3, 5), max_size=60), st.integers(2, 5), st.integers(0, 5))
+def test_parts_of_a_group_are_equal_and_come_one_in_each_round(group, num_parts, epoch):
+    groups = torch.tensor(group, dtype=torch.int64)
+    order = LinkOrder(len(group), 4, shuffle=True, group=groups, parts_per_group=num_parts)
+    order.set_epoch(epoch)
+    visited = list(order)
+    assert sorted(visited) == list(range(len(group)))
+    runs = [(name, [*links]) for name, links in groupby(visited, key=group.__getitem__)]  # contiguous
+    for name, size in Counter(group).items():
+        sizes = [len(links) for other, links in runs if other == name]
+        if len(set(group)) > 1 and size >= num_parts:  # of one group all parts are one run
+            assert len(sizes) <= num_parts, "at a round's end two parts of one group may meet"
+            if len(sizes) == num_parts:
+                assert max(sizes) - min(sizes) <= 1
+
+
+def test_parts_of_a_group_are_drawn_anew_in_each_epoch():
+    group = torch.arange(1000) % 10
+    order = LinkOrder(1000, 10, shuffle=True, group=group, parts_per_group=2)
+    halves = [set(list(order)[:500]) for _ in range(3)]
+    assert all(Counter(link % 10 for link in half) == dict.fromkeys(range(10), 50) for half in halves)
+    for one, other in pairwise(halves):
+        assert 200 < len(one & other) < 300, "250 if they are independent"
+
+
+def test_a_single_link_is_in_any_of_the_parts():
+    group = torch.cat([torch.arange(1000), torch.full((1000,), 1000)])
+    first = list(LinkOrder(2000, 10, shuffle=True, group=group, parts_per_group=2))[:1000]
+    assert 430 < sum(link < 1000 for link in first) < 570
+
+
 def test_groups_are_in_another_order_in_each_epoch():
     group = torch.arange(300) % 100
     orders = [list(LinkOrder(300, 10, shuffle=True, seed=seed, group=group)) for seed in (1, 1, 2)]
@@ -116,3 +150,5 @@ def test_evaluation_knows_no_groups():
 def test_a_group_for_each_link_is_wanted():
     with pytest.raises(ValueError, match="one number for each of 6 links wanted"):
         LinkOrder(6, 2, shuffle=True, group=torch.arange(5))
+    with pytest.raises(ValueError, match="parts_per_group 0: 1 or more wanted"):
+        LinkOrder(6, 2, shuffle=True, group=torch.arange(6), parts_per_group=0)

@@ -134,9 +134,9 @@ def _check_settings(settings: Mapping[str, Any]) -> None:
 
 
 def space_of(model: Mapping[str, Any]) -> dict[str, BaseDistribution]:
-    """``SPACE`` without what the model's encoder and losses do not read."""
-    options = model["encoder"]["init_args"]
-    unused = {name for name in SPACE if name.split(".")[0] not in {*model, *options}}
+    """``SPACE`` without what the model's encoder and losses do not read, and what is to follow from the data (null)."""
+    known = model | model["encoder"]["init_args"]
+    unused = {name for name in SPACE if known.get(name.split(".")[0]) is None}
     if "bce" not in model["losses"] or len(model["losses"]) == 1:
         unused |= {"losses.bce"}
     if set(model["losses"]) == {"bce"}:
