@@ -127,8 +127,7 @@ class BatchScores:
         log_z = self.log_normalizer.new_zeros(len(self._z_user))
         log_z[self._users] = self.log_normalizer
         others = self._others
-        with torch.no_grad():
-            log_z[others] = self._log_sums(others)
+        log_z[others] = self._log_sums(others)
         return logits - log_z.clamp(min=_LEAST)[self._index[0]]
 
     @cached_property

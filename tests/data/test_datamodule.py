@@ -6,7 +6,7 @@ import pytorch_lightning as pl
 import torch
 
 from lightning_lp.data.datamodule import MovieLensDataModule
-from lightning_lp.data.schema import RATES, REV_RATES, USER, Columns
+from lightning_lp.data.schema import MOVIE, RATES, REV_RATES, USER, Columns
 from lightning_lp.data.settings import Sampling, SplitSettings
 from lightning_lp.data.sources.synthetic import write_movielens
 from lightning_lp.errors import UserError
@@ -67,6 +67,35 @@ def test_links_of_a_user_are_together_where_the_model_groups_them(root, given):
     assert sorted(seen) == data.split.train_links[0].tolist()
     assert (messages > 0) is (given is not None)
     assert min(batch[REV_RATES].num_edges for batch in data.val_dataloader()) > 0
+
+
+def of_user(batch, user, edge_label_index):
+    return batch[MOVIE].node_id[edge_label_index[1, batch[USER].node_id[edge_label_index[0]] == user]].tolist()
+
+
+def test_half_of_a_users_links_are_learned_from_the_other_half(root):
+    """In each epoch each link once; and non-links count as if they were pairs of any users."""
+    data = MovieLensDataModule(root=root, batch_size=50)
+    sizes = data.num_users, data.num_movies, data.num_features, data.num_terms, data.max_terms
+    module = LinkPredictionModule(*sizes, encoder="history")
+    data.trainer = SimpleNamespace(world_size=1, global_rank=0, lightning_module=module)
+    data.setup("fit")
+    known = data.split.train_links
+    degree = torch.bincount(known[0], minlength=40)
+    learned, halves, counted = [], 0, torch.zeros(40)
+    for batch in data.train_dataloader():
+        links = batch[RATES].edge_label_index[:, batch[RATES].edge_label > 0]
+        learned += torch.stack([batch[USER].node_id[links[0]], batch[MOVIE].node_id[links[1]]]).T.tolist()
+        for user in batch[USER].node_id.tolist():
+            now, before = (of_user(batch, user, pairs) for pairs in (links, batch[REV_RATES].edge_index.flip(0)))
+            assert sorted(now + before) == known[1, known[0] == user].tolist()
+            halves += abs(len(now) - len(before)) <= 1
+        user = batch[RATES].edge_label_index[0, batch[RATES].edge_label == 0]
+        counted.index_add_(0, batch[USER].node_id[user], batch[USER].non_link_weight[user])
+    assert sorted(learned) == known.T.tolist()
+    assert halves >= 60, "but for those that a batch begins or ends with"
+    left = (data.num_movies - degree).float()
+    torch.testing.assert_close(counted, left / left.sum() * 2 * known.size(1))
 
 
 class OwnModule(pl.LightningModule):

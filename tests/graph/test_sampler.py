@@ -165,6 +165,22 @@ def test_negatives_avoid_given_links_and_no_others():
     assert drawn[1] == everything
 
 
+def test_negatives_of_the_same_source_are_uniform_over_its_non_links():
+    links = torch.cat([random_links(5, 7, 16, seed=0), torch.tensor([[5] * 7, [*range(7)]])], dim=1)  # 5 has links to all
+    data = make_graph(links, 6, 7)
+    degree = torch.bincount(links[0], minlength=6)
+    counts = {pair: 0 for pair in {(u, m) for u in range(5) for m in range(7)} - pairs(links) if degree[pair[0]]}
+    for epoch in range(100):
+        for batch in make_loader(data, [1], epoch=epoch, same_source=True):
+            found, negatives = scored(batch)
+            kept = found[:, found[0] != 5]
+            assert torch.equal(negatives[0], torch.cat([kept[0], kept[0]])), "a round of negatives after another"
+            for pair in negatives.t().tolist():
+                counts[tuple(pair)] += 1
+    expected = [200 * int(degree[u]) / (7 - int(degree[u])) for u, _ in counts]
+    assert chisquare(list(counts.values()), expected).pvalue > 1e-3
+
+
 def batches(loader: LinkNeighborLoader) -> list[dict]:
     return [batch.to_dict() for batch in loader]
 

@@ -18,6 +18,7 @@ def scores():
     return SimpleNamespace(
         logits=torch.randn(6),
         label=torch.tensor([1.0, 1, 1, 1, 0, 0]),
+        label_weight=None,
         candidates=candidates,
         log_normalizer=candidates.logsumexp(dim=1),
         is_sample=False,
@@ -48,6 +49,13 @@ def test_bpr_against_a_loop(scores):
 def test_bce_against_a_loop(scores):
     pairs = zip(scores.logits.sigmoid().tolist(), scores.label.tolist(), strict=True)
     expected = -sum(math.log(p if label else 1 - p) for p, label in pairs) / 6
+    assert float(LOSSES["bce"](scores)) == pytest.approx(expected, abs=1e-5)
+
+
+def test_bce_weighs_labels_and_divides_by_their_number(scores):
+    scores.label_weight = torch.tensor([1.0, 1, 1, 1, 5, 0.5])
+    terms = torch.nn.functional.binary_cross_entropy_with_logits(scores.logits, scores.label, reduction="none")
+    expected = float((terms * scores.label_weight).sum() / 6)
     assert float(LOSSES["bce"](scores)) == pytest.approx(expected, abs=1e-5)
 
 
