@@ -442,7 +442,7 @@ class MovieLensDataModule(pl.LightningDataModule):
         self,
         graph: HeteroData,
         num_neighbors: dict[EdgeType, list[int]],
-        of_users: Mapping[str, Tensor] = {},  # noqa: B006 (read only)
+        of_users: Mapping[str, Tensor] = {},
         **options: Any,
     ) -> LinkLoader:
         """A loader over ``graph``; batches hold ``of_users``, [num_users] each, and of edges what the model reads."""

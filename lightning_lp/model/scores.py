@@ -92,7 +92,7 @@ class BatchScores:
 
     Args:
         z_dict: vectors by node type, as the encoder gives them.
-        batch: the batch, with ``batch["user"].degree`` and, if non-links of users differ in weight, ``non_link_weight``.
+        batch: the batch, with ``batch["user"].degree`` and, where non-links differ in weight, ``non_link_weight``.
         classifier: scores links, as :class:`DotProductClassifier` does.
         catalogue: [num_movies, channels - 1] vectors of all movies, if the logits are to be normalised over them
             (:class:`HistoryEncoder`). Default: the candidates are the movies of the batch's labels.

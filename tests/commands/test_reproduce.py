@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
 
 from lightning_lp.commands import reproduce as module
 from lightning_lp.commands.reproduce import reproduce
@@ -89,6 +90,15 @@ def test_what_is_measured_stands_beside_what_is_published(files, pairs, capsys):
     assert (found["counts"], found["published"]["SimpleX"]["ndcg"]) == (dict(BENCHMARKS["tiny"].counts), 0.375)
     run = results(Path(found["run"]))
     assert (run["split"]["fingerprint"], run["timing"]["epochs"]) == (found["split"], 2)
+    first, second = (
+        yaml.safe_load((folder / "config.yaml").read_text())
+        for folder in sorted(Path("lightning_logs").glob("version_*"))
+    )
+    assert (first["data"]["split"]["num_val"], first["data"]["ratings_file"]) == (0.1, "train.csv")
+    options = second["model"]["encoder"]["init_args"]
+    assert found["chosen"] == {name: options[name] for name in ("spectral_weight", "spectral_l2")}
+    assert None not in found["chosen"].values()
+    assert first["model"]["encoder"]["init_args"]["spectral_l2"] is None
     assert [run["test"][key] for key in module.SHOWN] == pytest.approx(measured["this run"], abs=1e-6)
 
 

@@ -166,7 +166,9 @@ def test_negatives_avoid_given_links_and_no_others():
 
 
 def test_negatives_of_the_same_source_are_uniform_over_its_non_links():
-    links = torch.cat([random_links(5, 7, 16, seed=0), torch.tensor([[5] * 7, [*range(7)]])], dim=1)  # 5 has links to all
+    links = torch.cat(
+        [random_links(5, 7, 16, seed=0), torch.tensor([[5] * 7, [*range(7)]])], dim=1
+    )  # 5 has links to all
     data = make_graph(links, 6, 7)
     degree = torch.bincount(links[0], minlength=6)
     counts = {pair: 0 for pair in {(u, m) for u in range(5) for m in range(7)} - pairs(links) if degree[pair[0]]}

@@ -150,6 +150,11 @@ class Encoder(nn.Module):
             edge_label: [num_labels] float32, 1 for links and 0 for others.
         """
 
+    @property
+    def chosen(self) -> dict[str, Any]:
+        """Options by which a fit without validation has what :meth:`choose_on_validation` has chosen. Default: none."""
+        return {}
+
     @abstractmethod
     def forward(self, batch: HeteroData) -> dict[NodeType, Tensor]:
         """Embeds the nodes of a mini-batch, or of a whole graph.

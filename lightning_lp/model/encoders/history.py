@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -46,8 +47,8 @@ class HistoryEncoder(MovieTableEncoder):
       does the softmax: a few large similarities of a user would lower the probability of all other movies.
 
     Weight and penalty of the similarities are those that rank the validation links best, the penalty after the first
-    epoch, the weight after each; the sum is then scaled and shifted so that it tells validation's links and non-links best (Platt, "Probabilistic outputs for support vector
-    machines", 1999).
+    epoch, the weight after each; the sum is then scaled and shifted so that it tells validation's links and non-links
+    best (Platt, "Probabilistic outputs for support vector machines", 1999).
 
     Args:
         hidden_channels: width of embeddings and layer.
@@ -91,7 +92,10 @@ class HistoryEncoder(MovieTableEncoder):
         check_option(is_right, "temperature", temperature, "more than 0, or null,")
         check_option(0 <= dropout < 1, "dropout", dropout, "0 or more, and less than 1,")
         check_option(
-            batches_per_user != 1 and 0 <= batches_per_user <= 64, "batches_per_user", batches_per_user, "0, or 2 to 64,"
+            batches_per_user != 1 and 0 <= batches_per_user <= 64,
+            "batches_per_user",
+            batches_per_user,
+            "0, or 2 to 64,",
         )
         self.batches_per_user = batches_per_user
         self.hidden_channels, self.spectral_channels = hidden_channels, spectral_channels
@@ -196,6 +200,11 @@ class HistoryEncoder(MovieTableEncoder):
         logits = (z_dict[USER][user] * z_dict[MOVIE][movie]).sum(dim=1)
         self.mix[1:] = self.mix.new_tensor(scale_and_level(logits, is_link[is_theirs].to(device)))
         self.train(was_training)
+
+    @property
+    def chosen(self) -> dict[str, Any]:
+        """Weight and penalty of the linear part, where the latter has been chosen."""
+        return {"spectral_weight": float(self.mix[0]), "spectral_l2": float(self.l2)} if self.has_penalty else {}
 
     def calibration(self) -> list[nn.Parameter]:
         """How much a user's number of ratings counts, and the constant."""
