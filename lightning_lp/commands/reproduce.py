@@ -88,7 +88,8 @@ def _chosen(root: Path, fit: Sequence[str]) -> dict[str, Any]:
     if find_file(root, MOVIES_FILE) is None:
         tables += ["--data.movies_file=null"]
     parts = ["--data.split.strategy=random", "--data.split.num_val=0.1", "--data.split.num_test=0"]
-    return main(["fit", *fit, *tables, *parts]).model.encoder.chosen
+    chosen: dict[str, Any] = main(["fit", *fit, *tables, *parts]).model.encoder.chosen
+    return chosen
 
 
 def _check_files(root: Path) -> None:

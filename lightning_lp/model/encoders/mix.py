@@ -89,7 +89,7 @@ def gains(scores: Tensor, part: Tensor, weights: Sequence[float], row: Tensor, t
         target: [num_links] int64, the movie of each link.
     """
     found = []
-    for user, movie in zip(row.split(_ROWS), target.split(_ROWS), strict=True):
+    for user, movie in zip(torch.split(row, _ROWS), torch.split(target, _ROWS), strict=True):
         known, added = scores[user], part if part.dim() == 1 else part[user]
         found.append(torch.stack([gain(torch.add(known, added, alpha=weight), movie) for weight in weights]))
     return torch.cat(found, dim=1)
