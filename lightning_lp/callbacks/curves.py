@@ -19,6 +19,9 @@ from lightning_lp.evaluation.scoring import score_query_labels, scorer_of
 from lightning_lp.model.metrics import has_both
 from lightning_lp.model.module import LinkPredictionModule
 
+_POINTS = 1000
+"""Of a curve, about."""
+
 
 class Curves(Callback):
     """After each validation and test: ROC, precision-recall and reliability curves, and scores by label.
@@ -93,11 +96,11 @@ def curves_figure(probability: Tensor, label: Tensor) -> Figure:
     margins = {"left": 0.045, "right": 0.99, "bottom": 0.15, "top": 0.9, "wspace": 0.28}
     roc, precision_recall, reliability, scores = figure.subplots(1, 4, gridspec_kw=margins)
     false_positive, true_positive, _ = binary_roc(probability, label)
-    roc.plot(false_positive, true_positive)
+    roc.plot(*_thinned(false_positive, true_positive))
     roc.plot([0, 1], [0, 1], color="gray", linestyle=":", linewidth=1)
     roc.set(title="ROC", xlabel="false positive rate", ylabel="true positive rate")
     precision, recall, _ = binary_precision_recall_curve(probability, label)
-    precision_recall.plot(recall, precision)
+    precision_recall.plot(*_thinned(recall, precision))
     precision_recall.axhline(float(label.float().mean()), color="gray", linestyle=":", linewidth=1)
     precision_recall.set(title="precision and recall", xlabel="recall", ylabel="precision", ylim=(0, 1.02))
     predicted, observed = reliability_curve(probability, label)
@@ -110,6 +113,12 @@ def curves_figure(probability: Tensor, label: Tensor) -> Figure:
     scores.set(title="scores by label", xlabel="predicted probability", ylabel="labels")
     scores.legend(loc="upper center")  # where it is free takes long to find
     return figure
+
+
+def _thinned(*values: Tensor) -> list[Tensor]:
+    """As many points of a curve as a panel has room for: matplotlib takes as long for a point that nobody sees."""
+    step = max(1, values[0].numel() // _POINTS)
+    return [torch.cat([each[:-1:step], each[-1:]]) for each in values]
 
 
 def reliability_curve(probability: Tensor, label: Tensor, num_bins: int = 10) -> tuple[Tensor, Tensor]:

@@ -15,7 +15,7 @@ from lightning_lp.model.log_sum import log_sums
 
 MAX_SCORES = 2**25
 """Of a step: of a catalogue with more for the users of a batch, training compares with a sample."""
-_LEAST = -1e4
+LEAST = -1e4
 """The logarithm of a sum over nothing: a user may have rated everything."""
 
 
@@ -84,7 +84,7 @@ def log_normalizer(z_user: Tensor, z_movie: Tensor, user: Tensor, movie: Tensor)
         user: [num_seen] int64 rows of ``z_user``.
         movie: [num_seen] int64 rows of ``z_movie``: what that user has rated.
     """
-    return log_sums(z_user, z_movie, user, movie).clamp(min=_LEAST)
+    return log_sums(z_user, z_movie, user, movie).clamp(min=LEAST)
 
 
 class BatchScores:
@@ -128,7 +128,7 @@ class BatchScores:
         log_z[self._users] = self.log_normalizer
         others = self._others
         log_z[others] = self._log_sums(others)
-        return logits - log_z.clamp(min=_LEAST)[self._index[0]]
+        return logits - log_z.clamp(min=LEAST)[self._index[0]]
 
     @cached_property
     def log_normalizer(self) -> Tensor:

@@ -23,7 +23,7 @@ from lightning_lp.model.encoders.spectral import (
     spectral_embeddings,
     with_penalty,
 )
-from lightning_lp.model.scores import log_normalizer
+from lightning_lp.model.scores import LEAST, log_normalizer
 
 _PENALTIES = 150.0, 300.0, 600.0, 1200.0, 75.0, 2400.0, 4800.0
 """Of the linear part, those that are tried, the likeliest first."""
@@ -72,6 +72,8 @@ class HistoryEncoder(MovieTableEncoder):
     mix: Tensor
     l2: Tensor
     has_penalty: Tensor
+    _linear: tuple[tuple[Tensor, Tensor, int], Tensor] | None = None
+    """Linear scores of validation's users, and what they were computed of."""
 
     def __init__(
         self,
@@ -175,31 +177,45 @@ class HistoryEncoder(MovieTableEncoder):
         batch = self._whole(history_of(graph, users))
         messages, table = self._matrix(batch), self.table()
         sender, receiver = endpoints(messages)
-        learned = self._users(table, batch[MOVIE].node_id, messages)[0] @ table.T + self.movie_bias
-        learned[receiver, sender] = -torch.inf
-        links, weight, l2 = (row.to(device), movie.to(device)), float(self.mix[0]), float(self.l2)
-        history = _sum(messages, self.spectral_source)
+        h_user, prior = self._users(table, batch[MOVIE].node_id, messages)
+        learned = h_user @ table.T + self.movie_bias
+        unseen = learned.index_put((receiver, sender), learned.new_tensor(-torch.inf))
+        links = row.to(device), movie.to(device)
         if not self.has_penalty:
-
-            def judged(other: float) -> Tensor:
-                linear = linear_scores(history, self.spectral_source, l2, other)
-                return gains(learned, linear, [weight], *links)[0]
-
-            chosen = best_of({other: judged(other) for other in _PENALTIES})
-            self.spectral_source.copy_(with_penalty(self.spectral_source, l2, chosen))
-            self.l2.fill_(chosen)
-            self.has_penalty.fill_(True)
-            history = _sum(messages, self.spectral_source)
+            self._choose_penalty(unseen, messages, *links)
+        linear = self._linear_scores(messages, edge_label_index)
+        weight = float(self.mix[0])
         if self.spectral_weight is None:
-            (weight,) = choose_weights(learned, [history @ scored(self.spectral_source).T], [_WEIGHTS], *links)
-        self.mix.copy_(self.mix.new_tensor([weight, 1.0, 0.0]))
-        z_dict, place = self(batch), torch.full((graph[USER].num_nodes,), -1)
+            (weight,) = choose_weights(unseen, [linear], [_WEIGHTS], *links)
+        place = torch.full((graph[USER].num_nodes,), -1)
         place[users] = torch.arange(users.numel())
         is_theirs = place[edge_label_index[0]] >= 0
         user, movie = (place[edge_label_index[0]][is_theirs].to(device), edge_label_index[1][is_theirs].to(device))
-        logits = (z_dict[USER][user] * z_dict[MOVIE][movie]).sum(dim=1)
-        self.mix[1:] = self.mix.new_tensor(scale_and_level(logits, is_link[is_theirs].to(device)))
+        log_odds = prior - unseen.logsumexp(dim=1).clamp(min=LEAST)
+        logits = learned[user, movie] + weight * linear[user, movie] + log_odds[user]
+        chosen = weight, *scale_and_level(logits, is_link[is_theirs].to(device))
+        self.mix.copy_(self.mix.new_tensor(chosen))
         self.train(was_training)
+
+    def _choose_penalty(self, unseen: Tensor, messages: Tensor, row: Tensor, movie: Tensor) -> None:
+        """Chooses the penalty at which the linear part ranks links best beside what is learned."""
+        history, weight, l2 = _sum(messages, self.spectral_source), [float(self.mix[0])], float(self.l2)
+
+        def judged(other: float) -> Tensor:
+            return gains(unseen, linear_scores(history, self.spectral_source, l2, other), weight, row, movie)[0]
+
+        chosen = best_of({other: judged(other) for other in _PENALTIES})
+        self.spectral_source.copy_(with_penalty(self.spectral_source, l2, chosen))
+        self.l2.fill_(chosen)
+        self.has_penalty.fill_(True)
+
+    def _linear_scores(self, messages: Tensor, judged: Tensor) -> Tensor:
+        """[num_users, num_movies] of the linear part, which stay the same for the same ``judged`` pairs of a fit."""
+        source = self.spectral_source
+        what = judged, source, source._version
+        if self._linear is None or any(one is not other for one, other in zip(self._linear[0], what, strict=True)):
+            self._linear = what, _sum(messages, source) @ scored(source).T
+        return self._linear[1]
 
     @property
     def chosen(self) -> dict[str, Any]:
