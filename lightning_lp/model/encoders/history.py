@@ -27,6 +27,8 @@ from lightning_lp.model.scores import LEAST, log_normalizer
 
 _PENALTIES = 150.0, 300.0, 600.0, 1200.0, 75.0, 2400.0, 4800.0
 """Of the linear part, those that are tried, the likeliest first."""
+_USERS_PER_FEATURE = 150.0
+"""That say as much of the likeness of two movies, if they have rated both, as a feature that both have."""
 _WEIGHTS = 20.0, 40.0, 10.0, 80.0, 5.0, 160.0
 """What it may count beside what is learned."""
 
@@ -130,7 +132,8 @@ class HistoryEncoder(MovieTableEncoder):
         self.take_features(movies)
         width = max(channels, self.spectral_source.size(1))
         features = feature_rows(movies.x, movies.terms, self.num_terms)
-        source = spectral_embeddings(links, features, num_movies, width, float(self.l2))
+        feature_weight = (graph[USER].num_nodes / _USERS_PER_FEATURE) ** 0.5
+        source = spectral_embeddings(links, features, num_movies, width, float(self.l2), feature_weight)
         self.spectral_source.copy_(source[:, : self.spectral_source.size(1)])
         start = source[:, :channels]
         scale = start.square().sum(dim=1).mean().rsqrt()  # mean squared length 1, as of the random start
