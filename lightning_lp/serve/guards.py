@@ -13,6 +13,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 OPEN = ("/", "/health", "/ready", "/openapi.json")
 """What needs no API key: the page, which asks for one, probes, and the description of the interface."""
 
+PATIENT = ("/v1/reload",)
+"""What may take longer than others: a model is loaded. It is done once at a time."""
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -22,7 +25,7 @@ class Limits:
         max_body: bytes of a request's body.
         max_coming: requests whose bodies come in at once, however slowly; more are refused with 503.
         max_running: requests that are answered at once; more are refused with 503.
-        seconds: for a body to come in, and then for an answer.
+        seconds: for a body to come in, and then for an answer, unless a model is loaded for it.
     """
 
     max_body: int = 256 * 1024
@@ -124,7 +127,8 @@ class Guard:
         self._running += 1
         task = asyncio.ensure_future(self._app(scope, receive, sent))
         task.add_done_callback(ended)
-        done, _ = await asyncio.wait({task}, timeout=self._limits.seconds)
+        patience = None if scope["path"] in PATIENT else self._limits.seconds
+        done, _ = await asyncio.wait({task}, timeout=patience)
         if done or has_begun:
             await task
             return

@@ -1,7 +1,10 @@
 """Serves an application over HTTP/1.1 until a signal comes."""
 
 import asyncio
+import signal
 import socket
+import threading
+from collections.abc import Callable
 from contextlib import suppress
 
 import uvicorn
@@ -79,8 +82,28 @@ def listen(listener: socket.socket) -> None:
     listener.listen(_BACKLOG)
 
 
-def serve(app: ASGIApp, listener: socket.socket) -> None:
-    """Answers requests; a signal lets those that are running end."""
+class HangupServer(uvicorn.Server):
+    """Does something at each SIGHUP, in a thread of its own.
+
+    Args:
+        config: as uvicorn takes it.
+        on_hangup: what is done.
+    """
+
+    def __init__(self, config: uvicorn.Config, on_hangup: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_hangup = on_hangup
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begins to answer."""
+        await super().startup(sockets)
+        if hasattr(signal, "SIGHUP"):  # Windows has none
+            start = lambda: threading.Thread(target=self._on_hangup, name="hangup").start()  # noqa: E731
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, start)
+
+
+def serve(app: ASGIApp, listener: socket.socket, on_hangup: Callable[[], None]) -> None:
+    """Answers requests; SIGHUP calls ``on_hangup`` aside, another signal lets those that are running end."""
     _allow_connections()
     config = uvicorn.Config(
         app,
@@ -96,7 +119,7 @@ def serve(app: ASGIApp, listener: socket.socket) -> None:
         h11_max_incomplete_event_size=_MAX_HEAD,
         timeout_graceful_shutdown=10,
     )
-    uvicorn.Server(config).run(sockets=[listener])
+    HangupServer(config, on_hangup).run(sockets=[listener])
 
 
 def _allow_connections() -> None:

@@ -12,6 +12,7 @@ from lightning_lp.serve.app import make_app
 from lightning_lp.serve.guards import Guard, Limits
 from lightning_lp.serve.service import Service
 from lightning_lp.serve.store import FullError, RatingStore
+from lightning_lp.serve.swap import Swap
 from tests.untrained import NUM_MOVIES, recommender_of
 
 KEY = "0123456789abcdef"
@@ -24,7 +25,7 @@ def service(tmp_path) -> Service:
 
 @pytest.fixture
 def client(service) -> TestClient:
-    return TestClient(make_app(service, "version_0"), raise_server_exceptions=False)
+    return TestClient(make_app(Swap(service)), raise_server_exceptions=False)
 
 
 def ok(answer, status=200):
@@ -77,7 +78,7 @@ def test_somebody_who_is_no_user(client, service):
 
 def test_times_and_ratings_of_liked_movies_are_read_where_the_model_reads_them(tmp_path):
     service = Service(recommender_of("sequence"), RatingStore(tmp_path / "log"))
-    client = TestClient(make_app(service, "run"))
+    client = TestClient(make_app(Swap(service)))
     liked = [{"movieId": str(movie), "time": 100 - movie, "rating": movie / 2} for movie in (3, 8, 5)]
     liked[1]["rating"] = None
     expected = service.recommender.recommend_new([3, 8, 5], 6, times=[97, 92, 95], ratings=[1.5, 2.0, 2.5])
@@ -130,10 +131,11 @@ def test_search(client):
     found = ok(client.get("/v1/search?text=movie&k=3"))
     assert (found["total"], [movie["movieId"] for movie in found["movies"]]) == (NUM_MOVIES, ["0", "1", "2"])
     assert ok(client.get("/v1/search?text=MOVIE+7+(1987)")) == {
+        "model": "model",
         "total": 1,
         "movies": [{"movieId": "7", "title": "Movie 7 (1987)", "genres": []}],
     }
-    assert ok(client.get("/v1/search?text=nothing")) == {"total": 0, "movies": []}
+    assert ok(client.get("/v1/search?text=nothing"))["total"] == 0
 
 
 @pytest.mark.parametrize(
@@ -184,7 +186,7 @@ def test_a_form_of_another_page_rates_nothing(client, service):
 
 
 def test_a_key_is_wanted_where_there_is_one(service):
-    client = TestClient(make_app(service, "run", api_key=KEY))
+    client = TestClient(make_app(Swap(service), api_key=KEY))
     for headers in ({}, {"Authorization": f"Bearer {KEY}x"}, {"Authorization": KEY}, {"Authorization": f"Basic {KEY}"}):
         answer = client.get("/v1/recommendations?user=5", headers=headers)
         refused(answer, 401, "'Authorization: Bearer KEY' with the API key is wanted")
@@ -199,7 +201,7 @@ def test_a_key_is_wanted_where_there_is_one(service):
 
 
 def test_without_a_key_the_service_is_asked_by_its_own_names_alone(service):
-    client = TestClient(make_app(service, "run", hosts={"127.0.0.1", "localhost", "::1"}))
+    client = TestClient(make_app(Swap(service), hosts={"127.0.0.1", "localhost", "::1"}))
     for host, status in {
         "localhost": 200, "LOCALHOST:8000": 200, "127.0.0.1:1": 200, "[::1]:8000": 200, "[::1]": 200,
         "evil.example": 400, "localhost.evil.example:8000": 400, "": 400,
@@ -208,7 +210,7 @@ def test_without_a_key_the_service_is_asked_by_its_own_names_alone(service):
 
 
 def test_a_large_body_is_refused_whatever_it_says_of_itself(service):
-    client = TestClient(make_app(service, "run", limits=Limits(max_body=100)))
+    client = TestClient(make_app(Swap(service), limits=Limits(max_body=100)))
     refused(client.post("/v1/ratings", content=b" " * 101), 413, "more than 100 bytes")
     refused(client.post("/v1/ratings", content=(b" " * 30 for _ in range(4))), 413, "more than 100 bytes")
     ok(client.post("/v1/ratings", json={"user": "me", "movie": "1"}), 201)
@@ -354,7 +356,7 @@ def test_what_takes_too_long_is_told_and_counts_until_it_has_ended():
 def test_answers_in_threads_are_late_too(service, monkeypatch):
     release = threading.Event()
     monkeypatch.setattr(service, "history", lambda user: release.wait(10) and [])
-    client = TestClient(make_app(service, "run", limits=Limits(seconds=0.2)))
+    client = TestClient(make_app(Swap(service), limits=Limits(seconds=0.2)))
     refused(client.get("/v1/history?user=5"), 503, "no answer within 0.2 s")
     release.set()
 
@@ -402,7 +404,7 @@ def test_every_answer_forbids_what_the_page_does_not_need(client):
 def test_a_hostile_title_is_text_in_json(tmp_path):
     title = "<img src=x onerror=alert(1)> \x1b[31m \u202e (1999)"
     recommender = recommender_of("history", titles=[title, *[f"Movie {i}" for i in range(1, NUM_MOVIES)]])
-    client = TestClient(make_app(Service(recommender, RatingStore(tmp_path / "log")), "run"))
+    client = TestClient(make_app(Swap(Service(recommender, RatingStore(tmp_path / "log")))))
     answer = client.get("/v1/search?text=img")
     assert answer.headers["content-type"] == "application/json"
     assert json.loads(answer.text)["movies"][0]["title"] == title
@@ -417,6 +419,7 @@ def test_the_document_names_every_address(client):
         "/v1/search": ["get"],
         "/v1/history": ["get"],
         "/v1/ratings": ["delete", "post"],
+        "/v1/reload": ["post"],
         "/health": ["get"],
         "/ready": ["get"],
         "/metrics": ["get"],
