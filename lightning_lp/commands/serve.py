@@ -41,16 +41,15 @@ def serve(args: Sequence[str] | None = None) -> None:
         from lightning_lp.serve.swap import Swap
 
     place = RunPlace(options.run, options.ratings)
-    service = place.load()
-    swap = Swap(service, place.load)
+    swap = Swap(place.load(), place.load)  # no other name for what it holds: that would keep the first in memory
     app = make_app(swap, api_key=key, hosts=None if key else {options.host.lower(), *_LOOPBACK})
-    if unknown := service.histories.num_unknown:
+    if unknown := swap.service.histories.num_unknown:
         _say(f"{unknown:,} ratings that came in are of movies that this model lacks: they are left out")
     server.listen(listener)
     host = f"[{options.host}]" if ":" in options.host else options.host
     port = listener.getsockname()[1]
     took = time.monotonic() - start
-    _say(f"serving {service.name} at http://{host}:{port} after {took:.1f} s; Ctrl-C ends it")
+    _say(f"serving {swap.service.name} at http://{host}:{port} after {took:.1f} s; Ctrl-C ends it")
     try:
         server.serve(app, listener, lambda: _reload(swap))
     finally:

@@ -47,6 +47,8 @@ class _OfSwap(Collector):
         yield InfoMetricFamily("lightning_lp_model", "What answers: run and checkpoint.", {"name": swap.service.name})
         yield CounterMetricFamily("lightning_lp_swaps", "Another model began to answer.", swap.swaps)
         yield CounterMetricFamily("lightning_lp_refused_swaps", "Another model was asked for in vain.", swap.refusals)
+        loaded = swap.num_in_memory
+        yield GaugeMetricFamily("lightning_lp_models", "Models in memory: more than one while requests end.", loaded)
         users = swap.service.histories.num_changed
         yield GaugeMetricFamily("lightning_lp_changed_users", "Users with ratings that came in.", users)
 

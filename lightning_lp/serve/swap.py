@@ -1,7 +1,10 @@
 """Another model takes the place of the one that answers, while requests run."""
 
+import ctypes
 import threading
+import weakref
 from collections.abc import Callable
+from contextlib import suppress
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +42,12 @@ class Swap:
     def __init__(self, service: Service, load: Callable[[], Service] | None = None) -> None:
         self.service, self._load = service, load
         self.swaps = self.refusals = 0
-        self._loading = threading.Lock()
+        self._loading, self._known = threading.Lock(), weakref.WeakSet([service])
+
+    @property
+    def num_in_memory(self) -> int:
+        """How many services are in memory: the one that answers, and those whose last requests still run."""
+        return len(self._known)
 
     def reload(self, *, wait: bool = False) -> Service:
         """Loads what there is now, and lets it answer.
@@ -58,7 +66,9 @@ class Swap:
             raise RefusedError("a model is being loaded already: ask again when it has ended")
         try:
             self.service = self._next()
+            self._known.add(self.service)
             self.swaps += 1
+            _give_back()
             return self.service
         except (UserError, OSError) as error:
             self.refusals += 1
@@ -73,6 +83,12 @@ class Swap:
         check_same_data(self.service.recommender, service.recommender)
         service.warm()
         return service
+
+
+def _give_back() -> None:
+    """Lets the system have the memory that is free, of which glibc would keep the more the more threads have had it."""
+    with suppress(AttributeError, OSError, TypeError):  # another library has no such function
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def check_same_data(before: Recommender, now: Recommender) -> None:

@@ -287,6 +287,7 @@ def test_models_are_exchanged_again_and_again_while_many_ask_and_one_rates(runs,
                     assert time.monotonic() < end, server.said
                     time.sleep(0.01)
         assert server.ask("GET", "/ready")[1]["movies"] == 61
+        assert "lightning_lp_models 1.0" in metrics(server), "the memory of the others is free"
         status, told = server.ask("GET", "/v1/recommendations?user=w&k=60")
         assert listed(told) == plain(models[names[2]].recommend_new(rated, 60)), "all that was rated, of the last model"
     assert {status for _, status, _ in found} == {200}
