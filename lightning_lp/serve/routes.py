@@ -1,10 +1,12 @@
 """The addresses of the service: each takes a request apart, asks, and puts the answer together."""
 
+from collections import Counter
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Depends, Header, Query, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from lightning_lp.errors import UserError
 from lightning_lp.serve import schemas
 from lightning_lp.serve.schemas import Problem
 from lightning_lp.serve.service import Asked, Service
@@ -50,11 +52,23 @@ _MEANING = {
     413: "the request is too large",
     422: "a value is not as it must be",
     503: "too much to do: try again after a second",
-    507: "the disk is full, and nothing was stored",
+    507: "the disk is full, or the log cannot be written: nothing was stored",
 }
 EVERYWHERE = _problems(400, 401, 408, 413, 503)
 
-api = APIRouter(prefix="/v1", responses=EVERYWHERE)
+
+async def _named_once(request: Request) -> None:
+    """Refuses a value that is given twice where one is wanted: none of the two would be what was meant.
+
+    Raises:
+        UserError: there is one.
+    """
+    counts = Counter(name for name, _ in request.query_params.multi_items())
+    for name in (name for name, count in counts.items() if count > 1 and name not in schemas.LISTS):
+        raise UserError(f"query {name}: given {counts[name]} times, once is wanted")
+
+
+api = APIRouter(prefix="/v1", responses=EVERYWHERE, dependencies=[Depends(_named_once)])
 probes = APIRouter(responses=EVERYWHERE)
 
 

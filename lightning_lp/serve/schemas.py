@@ -60,6 +60,10 @@ class Wanted(BaseModel):
         return Filter(self.exclude, self.only, self.genre, self.year_from, self.year_to)
 
 
+LISTS = frozenset(name for name, field in Wanted.model_fields.items() if field.default == [])
+"""What may be given more than once in a query."""
+
+
 class OfUser(Wanted):
     """Recommendations for a user."""
 

@@ -51,7 +51,7 @@ class ConflictError(UserError):
 
 
 class FullError(UserError):
-    """The log cannot be written: nothing was stored."""
+    """The disk is full, or the log cannot be written for another reason: nothing was stored."""
 
 
 class RatingStore:
@@ -154,7 +154,7 @@ class RatingStore:
 
         Raises:
             ConflictError: the entry with that key is of another user, movie, rating or time.
-            FullError: the disk is full or fails; nothing was stored.
+            FullError: the disk is full, or the log cannot be written; nothing was stored.
         """
         with self._lock:
             if key is not None and (known := self.by_key(key)) is not None:
@@ -172,7 +172,9 @@ class RatingStore:
                         values,
                     )
             except sqlite3.Error as error:
-                raise FullError(f"nothing was stored ({error}): make room on the disk, and send it again") from error
+                if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
+                    raise FullError("nothing was stored: the disk is full; send it again once there is room") from error
+                raise FullError(f"nothing was stored: the log of ratings cannot be written ({error})") from error
             self.number = int(cursor.lastrowid or 0)
             return Event(self.number, user, movie, rating, time, removed)
 
@@ -187,7 +189,12 @@ class RatingStore:
             self._database.close()
 
     def _unusable(self, error: sqlite3.Error) -> UserError:
-        return UserError(f"{self.path} cannot be used as a log of ratings: {error}; name another file")
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
+            return UserError(
+                f"{self.path} cannot be written ({error}): the log of ratings needs a folder that is there and may be "
+                "written to; name another file with --ratings"
+            )
+        return UserError(f"{self.path} cannot be used as a log of ratings: {error}; name another file with --ratings")
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

@@ -119,9 +119,17 @@ def test_a_rating_counts_from_the_next_answer_on(client, service):
     refused(client.post("/v1/ratings", json={"user": "me", "movie": "99"}), 404, "movie '99' is not one of")
 
 
+def test_a_rating_that_training_did_not_know_is_null(tmp_path):
+    recommender = recommender_of("sequence")
+    recommender._graph["user", "rates", "movie"]["rating"][:] = float("nan")
+    client = TestClient(make_app(Swap(Service(recommender, RatingStore(tmp_path / "log")))))
+    text = client.get("/v1/history?user=5").text
+    assert {movie["rating"] for movie in json.loads(text, parse_constant=pytest.fail)["movies"]} == {None}
+
+
 def test_a_full_disk_is_told(client, service, monkeypatch):
     def full(*args, **kwargs):
-        raise FullError("nothing was stored (database or disk is full): make room on the disk, and send it again")
+        raise FullError("nothing was stored: the disk is full; send it again once there is room")
 
     monkeypatch.setattr(service._store, "append", full)
     refused(client.post("/v1/ratings", json={"user": "me", "movie": "1"}), 507, "nothing was stored")
@@ -147,6 +155,9 @@ def test_search(client):
         ("/v1/recommendations?user=%20", 422, "query user: String should match pattern"),
         ("/v1/recommendations?user=1&k=0", 422, "query k: Input should be greater than or equal to 1"),
         ("/v1/recommendations?user=1&k=1001", 422, "query k: Input should be less than or equal to 1000"),
+        ("/v1/recommendations?user=1&k=3&k=4", 422, "query k: given 2 times, once is wanted"),
+        ("/v1/recommendations?user=1&user=1&user=2", 422, "query user: given 3 times, once is wanted"),
+        ("/v1/similar?movie=1&movie=2", 422, "query movie: given 2 times, once is wanted"),
         ("/v1/recommendations?user=1&kk=3", 422, "query kk: Extra inputs are not permitted"),
         ("/v1/recommendations?user=1&explain=perhaps", 422, "query explain: Input should be a valid boolean"),
         ("/v1/recommendations?user=1&genre=Dramma", 404, "did you mean Drama"),
