@@ -51,10 +51,11 @@ _MEANING = {
     409: "there is no liked movie to go by, the idempotency key was used for another request, or a model is refused",
     413: "the request is too large",
     422: "a value is not as it must be",
+    429: "too many requests of this address at once: try again after a second",
     503: "too much to do: try again after a second",
     507: "the disk is full, or the log cannot be written: nothing was stored",
 }
-EVERYWHERE = _problems(400, 401, 408, 413, 503)
+EVERYWHERE = _problems(400, 401, 408, 413, 429, 503)
 
 
 async def _named_once(request: Request) -> None:

@@ -260,7 +260,7 @@ def test_a_fault_of_the_program_is_told_without_what_it_is(client, service, monk
     assert "ZeroDivision" not in answer.text
 
 
-def ask(guard: Guard, receive=None, path="/v1", **headers: str) -> tuple:
+def ask(guard: Guard, receive=None, path="/v1", client="", **headers: str) -> tuple:
     """An answer of a guard's, and what it has sent of it."""
     sent: list[dict] = []
 
@@ -271,7 +271,7 @@ def ask(guard: Guard, receive=None, path="/v1", **headers: str) -> tuple:
         return {"type": "http.request", "body": b"", "more_body": False}
 
     told = [(name.encode(), value.encode()) for name, value in headers.items()]
-    scope = {"type": "http", "method": "GET", "path": path, "headers": told, "query_string": b""}
+    scope = {"type": "http", "method": "GET", "path": path, "headers": told, "client": (client, 1)}
     return guard(scope, receive or nothing, send), sent
 
 
@@ -300,6 +300,44 @@ def test_more_at_once_than_are_answered_are_refused_and_others_go_on():
         answer, sent = ask(guard)
         await answer
         assert sent[0]["status"] == 200
+
+    asyncio.run(main())
+
+
+def test_one_address_leaves_places_for_others():
+    async def main() -> None:
+        gate = asyncio.Event()
+
+        async def app(scope, receive, send):
+            await gate.wait()
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+
+        async def status(answer, sent):
+            await answer
+            return sent[0]["status"]
+
+        async def slow():
+            await coming.wait()
+            return {"type": "http.request", "body": b"x", "more_body": False}
+
+        coming = asyncio.Event()
+        guard = Guard(app, Limits(max_running=4, max_of_one=3))
+        late = asyncio.ensure_future(status(*ask(guard, slow, client="a", **{"content-length": "1"})))
+        running = [asyncio.ensure_future(status(*ask(guard, client="a"))) for _ in range(3)]
+        await asyncio.sleep(0.01)
+        answer, sent = ask(guard, client="a")
+        await answer
+        assert (sent[0]["status"], b"more than 3 requests at once" in sent[1]["body"]) == (429, True)
+        assert (b"retry-after", b"1") in sent[0]["headers"]
+        running.append(asyncio.ensure_future(status(*ask(guard, client="b"))))
+        await asyncio.sleep(0.01)
+        assert await status(*ask(guard, client="b")) == 503, "the whole service has no place left"
+        coming.set()
+        assert await late == 429, "its body came when the places were taken"
+        gate.set()
+        assert await asyncio.gather(*running) == [200] * 4
+        assert await status(*ask(guard, client="a")) == 200
+        assert not guard._of, "nothing is kept of those who have gone"
 
     asyncio.run(main())
 
