@@ -48,10 +48,13 @@ def serve(args: Sequence[str] | None = None) -> None:
     server.listen(listener)
     host = f"[{options.host}]" if ":" in options.host else options.host
     port = listener.getsockname()[1]
-    took = time.monotonic() - start
-    _say(f"serving {swap.service.name} at http://{host}:{port} after {took:.1f} s; Ctrl-C ends it")
+
+    def started() -> None:
+        took = time.monotonic() - start
+        _say(f"serving {swap.service.name} at http://{host}:{port} after {took:.1f} s; Ctrl-C ends it")
+
     try:
-        server.serve(app, listener, lambda: _reload(swap))
+        server.serve(app, listener, started, lambda: _reload(swap))
     finally:
         place.close()
 

@@ -20,7 +20,7 @@ from lightning_lp.__main__ import run
 """
 SERVE = """\
 from lightning_lp.serve import server
-def answer(app, listener, on_hangup):
+def answer(app, *_):
     from starlette.testclient import TestClient
     assert TestClient(app, base_url="http://localhost").get("/v1/recommendations?user=7").status_code == 200
 server.serve = answer
