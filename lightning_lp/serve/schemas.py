@@ -17,7 +17,10 @@ MAX_REASONS = 10
 _LAST_SECOND = 253_402_300_799
 """Of the year 9999."""
 
-Id = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"\S")]
+_NOT_BLANK = r"[^\s\x1c-\x1f\x85\ufeff]"
+"""Of what regular expressions call blank, JSON Schema's, pydantic's and Python's each leave something out."""
+
+Id = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=_NOT_BLANK)]
 Ids = Annotated[list[Id], Field(max_length=MAX_IDS)]
 Stars = Annotated[float, Field(ge=-1e6, le=1e6)]
 

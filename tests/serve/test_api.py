@@ -153,6 +153,7 @@ def test_search(client):
         ("/v1/recommendations", 422, "query user: Field required"),
         ("/v1/recommendations?user=", 422, "query user: String should have at least 1 character"),
         ("/v1/recommendations?user=%20", 422, "query user: String should match pattern"),
+        ("/v1/recommendations?user=%C2%85%EF%BB%BF", 422, "query user: String should match pattern"),
         ("/v1/recommendations?user=1&k=0", 422, "query k: Input should be greater than or equal to 1"),
         ("/v1/recommendations?user=1&k=1001", 422, "query k: Input should be less than or equal to 1000"),
         ("/v1/recommendations?user=1&k=3&k=4", 422, "query k: given 2 times, once is wanted"),
