@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from lightning_lp.checkpointing.files import PARTS, DurableCheckpointIO, read_checkpoint
+from lightning_lp.checkpointing.checkpoint_io import DurableCheckpointIO
+from lightning_lp.checkpointing.files import PARTS, read_checkpoint
 from lightning_lp.errors import UserError
 from tests.killing import fill_the_disk
 

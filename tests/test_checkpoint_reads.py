@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from lightning_lp.checkpointing.finding import load_run
+from lightning_lp.checkpointing.runs import load_run
 from lightning_lp.commands.cli import main
 from lightning_lp.recommend.recommender import Recommender
 from tests.journeys import QUIET, best_checkpoint, fit

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from lightning_lp.checkpointing.finding import load_run
+from lightning_lp.checkpointing.runs import load_run
 from lightning_lp.data.datamodule import MovieLensDataModule
 from lightning_lp.data.schema import Reading
 from lightning_lp.data.settings import Sampling, SplitSettings

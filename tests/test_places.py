@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from lightning_lp.checkpointing.files import PARTS, DurableCheckpointIO
+from lightning_lp.checkpointing.checkpoint_io import DurableCheckpointIO
+from lightning_lp.checkpointing.files import PARTS
 from lightning_lp.checkpointing.places import KEY, checkpoint_folder, followed, relocated, run_of
 from lightning_lp.errors import UserError
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from lightning_lp.__main__ import run
-from lightning_lp.checkpointing.finding import load_run
+from lightning_lp.checkpointing.runs import load_run
 from lightning_lp.data.datamodule import MovieLensDataModule
 from lightning_lp.data.schema import RATES
 from lightning_lp.data.settings import SplitSettings

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lightning_lp.__main__ import run
-from lightning_lp.checkpointing.finding import load_checkpoint, newest_run
+from lightning_lp.checkpointing.finding import load_encoder, newest_run
 from lightning_lp.commands.recommend import recommend
 from lightning_lp.data.schema import MOVIE, REV_RATES, USER, Columns
 from lightning_lp.data.sources.synthetic import write_movielens
@@ -134,26 +134,26 @@ def test_a_user_who_rated_all_but_three_gets_three(recommender):
 
 
 def test_a_user_who_rated_everything_gets_an_empty_list(checkpoint):
-    module, state = load_checkpoint(checkpoint)
+    encoder, state = load_encoder(checkpoint)
     everything = torch.stack([torch.zeros(60, dtype=torch.int32), torch.arange(60, dtype=torch.int32)])
     others = state["links"][:, state["links"][0] > 0]
-    recommender = Recommender(module, state | {"links": torch.cat([everything, others], dim=1)})
+    recommender = Recommender(encoder, state | {"links": torch.cat([everything, others], dim=1)})
     assert recommender.recommend(1) == []
     (table,) = recommender.recommend_all(k=3)
     assert 1 not in set(table.userId)
 
 
 def test_movies_rated_below_the_minimum_are_seen(checkpoint, rated):
-    module, state = load_checkpoint(checkpoint)
+    encoder, state = load_encoder(checkpoint)
     links = state["links"]
     low = torch.arange(links.size(1)) % 3 == 0
-    recommender = Recommender(module, state | {"links": links[:, ~low], "below_min_rating": links[:, low]})
+    recommender = Recommender(encoder, state | {"links": links[:, ~low], "below_min_rating": links[:, low]})
     for user, seen in rated.items():
         assert not seen & set(ids(recommender.recommend(user, k=1000)))
 
 
 def test_scores_are_probabilities_of_the_model(recommender, checkpoint):
-    module, state = load_checkpoint(checkpoint)
+    encoder, state = load_encoder(checkpoint)
     links = state["links"].long()
     x = torch.from_numpy(
         np.array([[name in text.split("|") for name in state["vocabulary"]] for text in state["genres"]])
@@ -161,7 +161,7 @@ def test_scores_are_probabilities_of_the_model(recommender, checkpoint):
     graph = make_graph(links, 41, 60)
     graph[MOVIE].x = x.float()
     with torch.no_grad():
-        z = module.encoder(graph)
+        z = encoder(graph)
         expected = (z[USER] @ z[MOVIE].T).sigmoid()
     for movie in recommender.recommend(7, k=60):
         index = recommender.movies.index([movie.movie_id])[0]
@@ -242,10 +242,10 @@ def test_a_new_user_with_the_movies_of_another_gets_its_vector(recommender, rate
 
 
 def test_with_graphsage_a_new_user_is_a_node_that_only_receives(folder):
-    module, state = load_checkpoint(folder / "sage" / "lightning_logs" / "version_0")
-    recommender = Recommender(module, state)
+    encoder, state = load_encoder(folder / "sage" / "lightning_logs" / "version_0")
+    recommender = Recommender(encoder, state)
     links, liked = state["links"].long(), torch.tensor([3, 8, 21])
-    encoder = copy.deepcopy(module.encoder)
+    encoder = copy.deepcopy(encoder)
     known = encoder.user_emb.weight
     encoder.user_emb = torch.nn.Embedding.from_pretrained(torch.cat([known, known.mean(dim=0, keepdim=True)]))
     x = torch.from_numpy(
@@ -327,8 +327,8 @@ def test_a_file_of_ratings_may_have_the_names_of_the_run(recommender, capsys, ch
 
 
 def test_a_checkpoint_without_settings_has_the_usual_names(checkpoint):
-    module, state = load_checkpoint(checkpoint)
-    assert Recommender(module, {key: value for key, value in state.items() if key != "settings"}).columns == Columns()
+    encoder, state = load_encoder(checkpoint)
+    assert Recommender(encoder, {key: value for key, value in state.items() if key != "settings"}).columns == Columns()
 
 
 def test_odd_ids_can_be_given(capsys, checkpoint, tmp_path):
@@ -383,8 +383,8 @@ def test_find(recommender, text, found):
 
 
 def test_a_title_that_is_part_of_another_can_be_named(checkpoint):
-    module, state = load_checkpoint(checkpoint)
-    recommender = Recommender(module, state | {"titles": ["Heat", "White Heat", *state["titles"][2:]]})
+    encoder, state = load_encoder(checkpoint)
+    recommender = Recommender(encoder, state | {"titles": ["Heat", "White Heat", *state["titles"][2:]]})
     assert recommender.find("heat") == recommender.movies.ids[:1].tolist()
 
 
@@ -523,11 +523,11 @@ def test_what_is_no_checkpoint(capsys, checkpoint, tmp_path, monkeypatch):
 
 
 def test_a_diverged_model_recommends_nothing(checkpoint):
-    module, state = load_checkpoint(checkpoint)
+    encoder, state = load_encoder(checkpoint)
     with torch.no_grad():
-        module.encoder.movie_emb.weight[0, 0] = float("nan")
+        encoder.movie_emb.weight[0, 0] = float("nan")
     with pytest.raises(UserError, match="training diverged"):
-        Recommender(module, state)
+        Recommender(encoder, state)
 
 
 @pytest.mark.slow

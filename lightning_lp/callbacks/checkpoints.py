@@ -14,7 +14,8 @@ from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor
 
 from lightning_lp.callbacks.monitor import has_value, mode_of, validates
-from lightning_lp.checkpointing.files import DurableCheckpointIO, read_checkpoint
+from lightning_lp.checkpointing.checkpoint_io import DurableCheckpointIO
+from lightning_lp.checkpointing.files import read_checkpoint
 from lightning_lp.checkpointing.places import KEY, LAST, checkpoint_folder, relocated, run_state
 from lightning_lp.checkpointing.signals import DeferredSignals
 from lightning_lp.errors import UserError

@@ -140,7 +140,7 @@ class Results(Callback):
                 return  # it tells of the checkpoint that the run recommends, and this is another
             results = read_results(folder) | results
         self.path = folder / RESULTS_FILE
-        write_results(self.path, results)
+        rank_zero_only(write_results)(self.path, results)
 
 
 def _flat(settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

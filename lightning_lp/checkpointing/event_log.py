@@ -4,6 +4,7 @@ import csv
 import os
 import re
 import shutil
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -156,3 +157,44 @@ def _rows(path: Path) -> list[list[str]]:
 def _event_files(logger: TensorBoardLogger) -> list[Path]:
     found = Path(logger.log_dir).glob("events.out.tfevents.*")
     return sorted(path for path in found if not path.name.endswith(COMPARISON_SUFFIX))
+
+
+def continued_loggers(loggers: Any, settings: Any, logs: Sequence[Mapping[str, Any]], run: Path) -> Any:
+    """The loggers of a continued run: each goes on in the folder that it had.
+
+    Args:
+        loggers: as the Trainer takes them, made with the run's settings; true or none: the default.
+        settings: class and arguments of each.
+        logs: kind and folder of those that the run had; no folder: it is that of another run, whose copy this is.
+        run: the run folder, of the default logger.
+
+    Returns:
+        What the Trainer takes. A logger of another kind than TensorBoard's and CSVLogger is left as it is.
+    """
+    if loggers in (None, True):
+        return TensorBoardLogger(run.parent.parent, run.parent.name, run.name)
+    if not loggers:
+        return loggers
+    left, found = list(logs), []
+    pairs = zip(loggers, settings, strict=True) if isinstance(loggers, list) else [(loggers, settings)]
+    for logger, setting in pairs:
+        kind = type(logger)
+        log = next((log for log in left if log["kind"] in (None, kind.__name__)), None)
+        if kind not in (TensorBoardLogger, CSVLogger) or log is None:
+            found.append(logger)
+            continue
+        left.remove(log)
+        options = {**setting.init_args, **setting.get("dict_kwargs", {}), **_in_folder(log["folder"])}
+        found.append(kind(**options))
+        if log["folder"] is None:
+            note = (
+                f"{kind.__name__} begins anew in {found[-1].log_dir}: its folder is that of the run this is a copy of"
+            )
+            print(f"note: {note}", file=sys.stderr)
+    return found
+
+
+def _in_folder(folder: Path | None) -> dict[str, Any]:
+    if folder is None:
+        return {"version": None}
+    return {"save_dir": str(folder.parent.parent), "name": folder.parent.name, "version": folder.name}

@@ -1,75 +1,59 @@
-"""Finds and loads checkpoints."""
+"""Finds checkpoints, and loads what recommends: without Lightning, whose import takes longer than that."""
 
-from collections.abc import Mapping
-from contextlib import suppress
-from inspect import signature
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import fields
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from lightning_lp.checkpointing.files import read_checkpoint
 from lightning_lp.checkpointing.places import checkpoint_folder, is_last, located, run_of, run_state
 from lightning_lp.checkpointing.results_file import recorded_checkpoint
 from lightning_lp.checkpointing.resume import checkpoints_of
-from lightning_lp.data.datamodule import MovieLensDataModule
-from lightning_lp.data.settings import OF_CHECKPOINTS, grouped
 from lightning_lp.data.state import DATA_STATE
 from lightning_lp.errors import UserError
-from lightning_lp.model.module import LinkPredictionModule
+from lightning_lp.model.encoders.base import Encoder, Sizes
+from lightning_lp.model.encoders.registry import OLD_OPTIONS, make_encoder, with_old_options
+
+_PREFIX = "encoder."
+"""Of its weights, among those of the LightningModule."""
 
 
-def load_checkpoint(path: Path | str) -> tuple[LinkPredictionModule, dict[str, Any]]:
-    """Loads a checkpoint file, or the best checkpoint of a run folder. Nothing in the file is run.
+def load_encoder(path: Path | str) -> tuple[Encoder, dict[str, Any]]:
+    """Loads the encoder in a checkpoint file, or in the best checkpoint of a run folder. Nothing in the file is run.
 
     Returns:
-        The model, in evaluation mode, and the data that it knows as ``MovieLensDataModule.state_dict()`` gives it, with
-        the ``settings`` of that data module.
+        The encoder, in evaluation mode, and the data that it knows as ``MovieLensDataModule.state_dict()`` gives it,
+        with the ``settings`` of that data module.
 
     Raises:
         UserError: there is no such file, or it is damaged or not a checkpoint of ``lightning_lp``.
     """
-    module, settings, state = _load(find_checkpoint(path))
-    return module, {"settings": settings, **state}
-
-
-def _load(file: Path) -> tuple[LinkPredictionModule, dict[str, Any], dict[str, Any]]:
-    """The model of a checkpoint, in evaluation mode, the settings of its data module and the data that it knows."""
+    file = find_checkpoint(path)
     checkpoint = read_checkpoint(file)
-    try:
+    with only_own(file):
         hparams = checkpoint["hyper_parameters"]
-        module = LinkPredictionModule(**{name: hparams[name] for name in hparams if not name.startswith("_")})
-        module.load_state_dict(checkpoint["state_dict"])
-        return module.eval(), dict(checkpoint["datamodule_hyper_parameters"]), dict(checkpoint[DATA_STATE])
-    except UserError:
-        raise
-    except Exception as error:  # whatever its contents lead the model to
-        raise UserError(f"{file} is not a checkpoint of lightning_lp, or is damaged: give another") from error
+        old = {name: value for name, value in hparams.items() if name in OLD_OPTIONS}
+        encoder = make_encoder(with_old_options(hparams.get("encoder"), old))
+        encoder.build(Sizes(**{field.name: hparams[field.name] for field in fields(Sizes) if field.name in hparams}))
+        weights = checkpoint["state_dict"].items()
+        encoder.load_state_dict({name.removeprefix(_PREFIX): w for name, w in weights if name.startswith(_PREFIX)})
+        return encoder.eval(), {"settings": dict(checkpoint["datamodule_hyper_parameters"]), **checkpoint[DATA_STATE]}
 
 
-def load_run(
-    path: Path | str, changes: Mapping[str, Any] = MappingProxyType({})
-) -> tuple[MovieLensDataModule, LinkPredictionModule]:
-    """Loads a checkpoint, and sets up the data that it was trained on, with the settings of that run.
-
-    Args:
-        path: run folder or checkpoint.
-        changes: settings of the data module that replace the run's.
+@contextmanager
+def only_own(file: Path) -> Iterator[None]:
+    """Refuses a checkpoint for whatever its contents lead to.
 
     Raises:
-        UserError: there is no such run, or its data is not, or no longer, that which it was trained on.
+        UserError: something was raised.
     """
-    module, settings, state = _load(find_checkpoint(path))
-    known = signature(MovieLensDataModule).parameters
-    settings = {name: value for name, value in grouped(OF_CHECKPOINTS, settings, changes).items() if name in known}
-    if settings.get("root") is not None and not Path(settings["root"]).expanduser().is_dir():
-        raise UserError(
-            f"the data of {path} was read from {Path(settings['root']).absolute()}, which is no folder here: name it "
-            "with --data.root DIR"
-        )
-    data = MovieLensDataModule(**settings)
-    data.setup()
-    data.load_state_dict(state)
-    return data, module
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"{file} is not a checkpoint of lightning_lp, or is damaged: give another") from error
 
 
 def find_checkpoint(path: Path | str) -> Path:

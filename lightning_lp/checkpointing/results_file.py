@@ -4,8 +4,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pytorch_lightning.utilities import rank_zero_only
-
 from lightning_lp.atomic import replacing
 
 RESULTS_FILE = "results.json"
@@ -26,7 +24,6 @@ def recorded_checkpoint(folder: Path) -> dict[str, Any] | None:
     return entry if isinstance(entry, dict) and {"file", "trained_steps"} <= entry.keys() else None
 
 
-@rank_zero_only
 def write_results(path: Path, results: dict[str, Any]) -> None:
     """Writes a JSON file whole or not at all."""
     with replacing(path) as partial:

@@ -1,14 +1,13 @@
 """Finds the run that ``--resume`` and ``--ckpt_path last`` mean, and the checkpoint from which it goes on."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import yaml
-from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 
 from lightning_lp.checkpointing.files import read_checkpoint
 from lightning_lp.checkpointing.places import LAST, is_last, run_of, run_state, same
@@ -150,44 +149,3 @@ def _option(args: Sequence[str], wanted: str) -> str | None:
         if name == wanted:
             found = value or following
     return found
-
-
-def continued_loggers(loggers: Any, settings: Any, logs: Sequence[Mapping[str, Any]], run: Path) -> Any:
-    """The loggers of a continued run: each goes on in the folder that it had.
-
-    Args:
-        loggers: as the Trainer takes them, made with the run's settings; true or none: the default.
-        settings: class and arguments of each.
-        logs: kind and folder of those that the run had; no folder: it is that of another run, whose copy this is.
-        run: the run folder, of the default logger.
-
-    Returns:
-        What the Trainer takes. A logger of another kind than TensorBoard's and CSVLogger is left as it is.
-    """
-    if loggers in (None, True):
-        return TensorBoardLogger(run.parent.parent, run.parent.name, run.name)
-    if not loggers:
-        return loggers
-    left, found = list(logs), []
-    pairs = zip(loggers, settings, strict=True) if isinstance(loggers, list) else [(loggers, settings)]
-    for logger, setting in pairs:
-        kind = type(logger)
-        log = next((log for log in left if log["kind"] in (None, kind.__name__)), None)
-        if kind not in (TensorBoardLogger, CSVLogger) or log is None:
-            found.append(logger)
-            continue
-        left.remove(log)
-        options = {**setting.init_args, **setting.get("dict_kwargs", {}), **_in_folder(log["folder"])}
-        found.append(kind(**options))
-        if log["folder"] is None:
-            note = (
-                f"{kind.__name__} begins anew in {found[-1].log_dir}: its folder is that of the run this is a copy of"
-            )
-            print(f"note: {note}", file=sys.stderr)
-    return found
-
-
-def _in_folder(folder: Path | None) -> dict[str, Any]:
-    if folder is None:
-        return {"version": None}
-    return {"save_dir": str(folder.parent.parent), "name": folder.parent.name, "version": folder.name}

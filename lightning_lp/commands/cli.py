@@ -29,8 +29,8 @@ from lightning_lp.callbacks.run_config import RunConfig
 from lightning_lp.callbacks.samples import Samples
 from lightning_lp.callbacks.throughput import Throughput
 from lightning_lp.checkpointing import resume, signals
-from lightning_lp.checkpointing.event_log import logs_of
-from lightning_lp.checkpointing.files import DurableCheckpointIO
+from lightning_lp.checkpointing.checkpoint_io import DurableCheckpointIO
+from lightning_lp.checkpointing.event_log import continued_loggers, logs_of
 from lightning_lp.checkpointing.places import checkpoint_folder, run_of
 from lightning_lp.commands import checks, configs, quiet
 from lightning_lp.commands.making import Maker
@@ -139,7 +139,7 @@ class LinkPredictionCLI(LightningCLI):
         content, self._checkpoint = self._checkpoint if path else {}, {}  # it is not kept for all of the training
         if path:
             loggers, logs = self._get(self.config_init, "trainer").logger, logs_of(path, content)
-            kwargs["logger"] = resume.continued_loggers(loggers, config.trainer.logger, logs, run_of(path, content))
+            kwargs["logger"] = continued_loggers(loggers, config.trainer.logger, logs, run_of(path, content))
         trainer = super().instantiate_trainer(**kwargs)
         trainer.strategy.checkpoint_io = DurableCheckpointIO(only_own=True)
         if path and (checkpoint := checkpoint_of(trainer)):

@@ -13,8 +13,9 @@ from torch.utils.tensorboard import SummaryWriter
 
 from lightning_lp.callbacks.results import describe
 from lightning_lp.checkpointing.event_log import COMPARISON_SUFFIX
-from lightning_lp.checkpointing.finding import load_run, run_folder_of
+from lightning_lp.checkpointing.finding import run_folder_of
 from lightning_lp.checkpointing.results_file import RESULTS_FILE
+from lightning_lp.checkpointing.runs import load_run
 from lightning_lp.commands.comparison_tables import rich_table, write_comparison
 from lightning_lp.commands.settings_parser import SettingsParser
 from lightning_lp.commands.spelling import spelled_flags

@@ -19,8 +19,9 @@ from lightning_lp.atomic import replacing
 from lightning_lp.callbacks.curves import curves_figure
 from lightning_lp.callbacks.data_report import SPLIT_COLUMNS, data_summary, split_rows
 from lightning_lp.callbacks.samples import genres_text, sample_positions
-from lightning_lp.checkpointing.finding import find_checkpoint, load_run, records_of
+from lightning_lp.checkpointing.finding import find_checkpoint, records_of
 from lightning_lp.checkpointing.results_file import RESULTS_FILE
+from lightning_lp.checkpointing.runs import load_run
 from lightning_lp.data.datamodule import MovieLensDataModule
 from lightning_lp.data.schema import RATES
 from lightning_lp.data.settings import History

@@ -5,11 +5,15 @@ from collections.abc import Sequence
 from ipaddress import ip_address
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from lightning_lp.commands.imports import importing
 from lightning_lp.commands.parser import Parser
 from lightning_lp.errors import UserError
 from lightning_lp.escape import visible
+
+if TYPE_CHECKING:
+    from lightning_lp.serve.swap import Swap
 
 _SHORTEST_KEY = 16
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -32,28 +36,39 @@ def serve(args: Sequence[str] | None = None) -> None:
     listener = server.bound(options.host, options.port)
 
     with importing():
-        from lightning_lp.checkpointing.finding import newest_run, run_folder_of
-        from lightning_lp.recommend.recommender import Recommender
         from lightning_lp.serve.app import make_app
-        from lightning_lp.serve.service import Service
-        from lightning_lp.serve.store import RatingStore
+        from lightning_lp.serve.place import RunPlace
+        from lightning_lp.serve.swap import Swap
 
-    run = options.run or newest_run()
-    recommender = Recommender.load(run)
-    store = RatingStore(options.ratings or run_folder_of(run) / "ratings.sqlite")
-    service = Service(recommender, store)
-    app = make_app(service, run.resolve().name, api_key=key, hosts=None if key else {options.host.lower(), *_LOOPBACK})
-    if unknown := service.histories.num_unknown:
-        print(visible(f"{store.path}: {unknown:,} ratings are of movies that this model lacks: they are left out"))
+    place = RunPlace(options.run, options.ratings)
+    swap = Swap(place.load(), place.load)  # no other name for what it holds: that would keep the first in memory
+    app = make_app(swap, api_key=key, hosts=None if key else {options.host.lower(), *_LOOPBACK})
+    if unknown := swap.service.histories.num_unknown:
+        _say(f"{unknown:,} ratings that came in are of movies that this model lacks: they are left out")
     server.listen(listener)
     host = f"[{options.host}]" if ":" in options.host else options.host
     port = listener.getsockname()[1]
-    took = time.monotonic() - start
-    print(visible(f"serving {run} at http://{host}:{port} after {took:.1f} s; Ctrl-C ends it"), flush=True)
+
+    def started() -> None:
+        took = time.monotonic() - start
+        _say(f"serving {swap.service.name} at http://{host}:{port} after {took:.1f} s; Ctrl-C ends it")
+
     try:
-        server.serve(app, listener)
+        server.serve(app, listener, started, lambda: _reload(swap))
     finally:
-        store.close()
+        place.close()
+
+
+def _reload(swap: "Swap") -> None:
+    """What SIGHUP does."""
+    try:
+        _say(f"serving {swap.reload(wait=True).name}")
+    except UserError as error:
+        _say(f"refused: {error}")
+
+
+def _say(text: str) -> None:
+    print(visible(text), flush=True)
 
 
 def _serve_parser() -> Parser:

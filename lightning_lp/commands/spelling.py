@@ -15,8 +15,15 @@ import yaml
 from lightning_lp.checkpointing.resume import CONFIG_FILE
 from lightning_lp.data.settings import GROUPS, OLD_GROUPS, OLD_NAMES, grouped, leaves
 from lightning_lp.errors import UserError
-from lightning_lp.model.encoders.registry import DEFAULT, ENCODERS, encoder_class, make_encoder, spec_of
-from lightning_lp.model.module import OLD_OPTIONS, with_old_options
+from lightning_lp.model.encoders.registry import (
+    DEFAULT,
+    ENCODERS,
+    OLD_OPTIONS,
+    encoder_class,
+    make_encoder,
+    spec_of,
+    with_old_options,
+)
 
 ENCODER = "--model.encoder"
 _NAMING = (ENCODER, f"{ENCODER}.help")

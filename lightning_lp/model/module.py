@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping
-from inspect import signature
 from typing import Any, Literal, Self, cast
 
 import pytorch_lightning as pl
@@ -21,7 +20,7 @@ from lightning_lp.data.state import DATA_STATE
 from lightning_lp.errors import UserError
 from lightning_lp.model.classifier import DotProductClassifier
 from lightning_lp.model.encoders.base import NOTHING, Encoder, Sizes
-from lightning_lp.model.encoders.registry import DEFAULT, encoder_class, make_encoder, short_name, spec_of
+from lightning_lp.model.encoders.registry import make_encoder, short_name, spec_of, with_old_options
 from lightning_lp.model.losses import LOSSES
 from lightning_lp.model.metrics import Auroc, AveragePrecision, probabilities
 from lightning_lp.model.rolling import embed_queries
@@ -30,10 +29,6 @@ from lightning_lp.model.scores import BatchScores
 from lightning_lp.model.settings import check_model
 from lightning_lp.plain import make_plain
 
-OLD_OPTIONS = frozenset(
-    ("num_layers", "hidden_channels", "dropout", "spectral_channels", "spectral_weight", "spectral_l2", "temperature")
-)
-"""Of encoders, which were the module's before 0.2."""
 _PENALTY = 40.0
 """L2, of the sum of the losses of all training links."""
 
@@ -322,18 +317,3 @@ class LinkPredictionModule(pl.LightningModule):
         metrics.update(probabilities(logits), label.long())
         for name, metric in metrics.items():
             self.log(name, metric, on_step=False, on_epoch=True, prog_bar=name == f"{stage}/auroc")
-
-
-def with_old_options(encoder: Any, old: Mapping[str, Any]) -> Any:
-    """What :func:`make_encoder` takes, with options that modules had for their encoders before 0.2.
-
-    Raises:
-        TypeError: there never was such an option.
-    """
-    if not old:
-        return encoder
-    if isinstance(encoder, Encoder) or set(old) - OLD_OPTIONS:
-        raise TypeError(f"LinkPredictionModule has no arguments {', '.join(old)}: give them to the encoder")
-    name = encoder or DEFAULT
-    known = signature(encoder_class(name)).parameters
-    return {"class_path": name, "init_args": {key: value for key, value in old.items() if key in known}}

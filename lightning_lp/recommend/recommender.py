@@ -3,14 +3,14 @@
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from lightning_lp.checkpointing.finding import load_checkpoint
+from lightning_lp.checkpointing.finding import load_encoder
 from lightning_lp.data.ids import IdMap
 from lightning_lp.data.lookup import known_indices
 from lightning_lp.data.rating_graph import genre_names
@@ -18,13 +18,15 @@ from lightning_lp.data.schema import NO_GENRES, RATES, REV_RATES, Columns
 from lightning_lp.data.settings import grouped
 from lightning_lp.errors import UserError
 from lightning_lp.model.encoders.base import Encoder
-from lightning_lp.model.module import LinkPredictionModule
 from lightning_lp.recommend.histories import known_graph, new_edges
 from lightning_lp.recommend.profiles import History, Profile
 from lightning_lp.recommend.reasons import Reason, Why, parts_of_scores
 from lightning_lp.recommend.search import TitleSearch
 from lightning_lp.recommend.topk import Recommendation, best, dot_products, probability
 from lightning_lp.renamed import Renamed
+
+if TYPE_CHECKING:
+    from lightning_lp.model.module import LinkPredictionModule
 
 
 class Recommender:
@@ -33,7 +35,7 @@ class Recommender:
     Ids are taken as a user types them: ``1``, ``"1"`` and ``"1.0"`` are one id.
 
     Args:
-        module: the trained model.
+        module: the trained model, or its encoder alone.
         state: ids, titles, genres and links, as ``MovieLensDataModule.state_dict()`` gives them; ``settings``, if there
             are any, are those of that data module, for the names of columns.
 
@@ -67,7 +69,7 @@ class Recommender:
 
     seen_offsets = Renamed("seen_indptr")
 
-    def __init__(self, module: LinkPredictionModule, state: dict[str, Any]) -> None:
+    def __init__(self, module: "LinkPredictionModule | Encoder", state: dict[str, Any]) -> None:
         self.users, self.movies = IdMap.from_state(state["users"]), IdMap.from_state(state["movies"])
         self.titles: list[str] = state["titles"]
         genres = (genre_names(text) for text in state["genres"])
@@ -79,7 +81,8 @@ class Recommender:
         counts = np.bincount(seen[0], minlength=len(self.users))
         self.seen_indptr = np.append(0, np.cumsum(counts))
         self.seen_movies = seen[1, np.lexsort(seen[::-1])].astype(np.int64)
-        self._encoder, self._graph = module.eval().encoder, known_graph(state)
+        self._encoder = (module if isinstance(module, Encoder) else module.encoder).eval()
+        self._graph = known_graph(state)
         read = (*self._encoder.edge_attrs, *self._encoder.optional_edge_attrs)
         self.edge_attrs = tuple(name for name in read if name in self._graph[REV_RATES])
         self.needs_history = self._encoder.needs_history
@@ -94,7 +97,7 @@ class Recommender:
         Raises:
             UserError: there is no such file, or it is damaged or not a checkpoint of ``lightning_lp``.
         """
-        return cls(*load_checkpoint(path))
+        return cls(*load_encoder(path))
 
     def recommend(self, user: int | str, k: int = 10) -> list[Recommendation]:
         """The ``k`` movies that the user has not rated and most likely would, or all that are left.

@@ -19,11 +19,19 @@ from lightning_lp.errors import UserError
 from lightning_lp.serve.guards import OPEN, Guard, Limits, Secured, problem
 from lightning_lp.serve.measures import Measured, Measures
 from lightning_lp.serve.routes import api, probes
-from lightning_lp.serve.service import NothingToGoByError, Service
+from lightning_lp.serve.service import NothingToGoByError
 from lightning_lp.serve.store import ConflictError, FullError
+from lightning_lp.serve.swap import RefusedError, Swap
 
 _PAGE = Path(__file__).with_name("page.html")
-_STATUS = {UnknownError: 404, NothingToGoByError: 409, ConflictError: 409, FullError: 507, UserError: 422}
+_STATUS = {
+    UnknownError: 404,
+    NothingToGoByError: 409,
+    ConflictError: 409,
+    RefusedError: 409,
+    FullError: 507,
+    UserError: 422,
+}
 """The first that an error is."""
 
 _SAID = {
@@ -33,8 +41,7 @@ _SAID = {
 
 
 def make_app(
-    service: Service,
-    run: str,
+    swap: Swap,
     *,
     limits: Limits | None = None,
     api_key: str | None = None,
@@ -43,15 +50,13 @@ def make_app(
     """Makes an ASGI application of a service.
 
     Args:
-        service: what answers.
-        run: the name of what is served.
+        swap: what answers, and how another takes its place.
         limits: how much is taken. Default: those of :class:`Limits`.
         api_key: what ``Authorization: Bearer`` must have. None: anybody may ask.
         hosts: names that the service may be asked by. None: any.
     """
     app = FastAPI(title="lightning_lp", version="1", docs_url=None, redoc_url=None, redirect_slashes=False)
-    app.state.service, app.state.run = service, run
-    app.state.metrics = Measures(lambda: service.histories.num_changed)
+    app.state.swap, app.state.metrics = swap, Measures(swap)
     app.include_router(api)
     app.include_router(probes)
     for error in (UserError, RequestValidationError, HTTPException, Exception):

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import hmac
+from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
 
@@ -13,6 +14,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 OPEN = ("/", "/health", "/ready", "/openapi.json")
 """What needs no API key: the page, which asks for one, probes, and the description of the interface."""
 
+_LATER = {"Retry-After": "1"}
+PATIENT = ("/v1/reload",)
+"""What may take longer than others: a model is loaded. It is done once at a time."""
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -22,12 +27,14 @@ class Limits:
         max_body: bytes of a request's body.
         max_coming: requests whose bodies come in at once, however slowly; more are refused with 503.
         max_running: requests that are answered at once; more are refused with 503.
-        seconds: for a body to come in, and then for an answer.
+        max_of_one: of these, those of one address; more are refused with 429, and the others have the rest.
+        seconds: for a body to come in, and then for an answer, unless a model is loaded for it.
     """
 
     max_body: int = 256 * 1024
     max_coming: int = 1024
     max_running: int = 64
+    max_of_one: int = 48
     seconds: float = 10.0
 
 
@@ -48,6 +55,8 @@ class Guard:
         self._app, self._limits, self._hosts = app, limits, hosts
         self._key = None if api_key is None else _digest(api_key)
         self._coming = self._running = 0
+        self._of: Counter[str] = Counter()
+        """How many of those that run are of each address."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers a request, or refuses it."""
@@ -65,11 +74,11 @@ class Guard:
             body = await self._body(receive)
         finally:
             self._coming -= 1
-        if isinstance(body, bytes) and self._running < self._limits.max_running:
-            await self._answer(scope, _replayed(body, receive), send)
-        elif body is not None:
-            refusal = _too_many() if isinstance(body, bytes) else body
+        refusal = self._crowded(scope) if isinstance(body, bytes) else body
+        if refusal is not None:
             await refusal(scope, receive, send)
+        elif isinstance(body, bytes):
+            await self._answer(scope, _replayed(body, receive), send)
 
     def _refusal(self, scope: Scope) -> JSONResponse | None:
         headers = Headers(scope=scope)
@@ -83,11 +92,21 @@ class Guard:
                 return problem(401, "the header 'Authorization: Bearer KEY' with the API key is wanted", wanted)
         length = headers.get("content-length", "0")
         has_body = length != "0" or "transfer-encoding" in headers
-        is_full = self._running >= self._limits.max_running or (has_body and self._coming >= self._limits.max_coming)
-        if is_full and scope["path"] != "/health":  # or what watches the process would end it for being busy
-            return _too_many()
+        if (refusal := self._crowded(scope, has_body=has_body)) is not None:
+            return refusal
         if length.isdecimal() and int(length) > self._limits.max_body:
             return self._too_large()
+        return None
+
+    def _crowded(self, scope: Scope, *, has_body: bool = False) -> JSONResponse | None:
+        """Whether there is no place: for this address, or for anybody."""
+        limits = self._limits
+        if scope["path"] == "/health":  # or what watches the process would end it for being busy
+            return None
+        if self._of[_address(scope)] >= limits.max_of_one:
+            return problem(429, f"more than {limits.max_of_one} requests at once: ask after others have ended", _LATER)
+        if self._running >= limits.max_running or (has_body and self._coming >= limits.max_coming):
+            return problem(503, "too many requests at once: try again after a second", _LATER)
         return None
 
     async def _body(self, receive: Receive) -> bytes | JSONResponse | None:
@@ -118,19 +137,23 @@ class Guard:
 
         def ended(task: asyncio.Task[None]) -> None:
             self._running -= 1
+            self._of -= Counter([address])  # drops what is 0
             if is_late and not task.cancelled():
                 task.exception()  # is looked at, so that nobody is told again
 
+        address = _address(scope)
         self._running += 1
+        self._of[address] += 1
         task = asyncio.ensure_future(self._app(scope, receive, sent))
         task.add_done_callback(ended)
-        done, _ = await asyncio.wait({task}, timeout=self._limits.seconds)
+        patience = None if scope["path"] in PATIENT else self._limits.seconds
+        done, _ = await asyncio.wait({task}, timeout=patience)
         if done or has_begun:
             await task
             return
         is_late = True
         text = f"no answer within {self._limits.seconds:g} s: try again; a rating may have been stored"
-        await problem(503, text, {"Retry-After": "1"})(scope, receive, send)
+        await problem(503, text, _LATER)(scope, receive, send)
 
     def _too_large(self) -> JSONResponse:
         return problem(413, f"more than {self._limits.max_body} bytes: send less")
@@ -172,8 +195,10 @@ def problem(status: int, text: str, headers: dict[str, str] | None = None) -> JS
     return JSONResponse({"error": text}, status, headers)
 
 
-def _too_many() -> JSONResponse:
-    return problem(503, "too many requests at once: try again after a second", {"Retry-After": "1"})
+def _address(scope: Scope) -> str:
+    """Who asks; of a proxy, all who ask through it."""
+    host: str = (scope.get("client") or ("", 0))[0]
+    return host
 
 
 def _digest(text: str) -> bytes:

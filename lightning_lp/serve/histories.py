@@ -1,7 +1,7 @@
 """What users have done: what the model knows of them, and the ratings that came in since."""
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -11,7 +11,7 @@ from lightning_lp.data.lookup import UnknownError, known_indices, look_up_one
 from lightning_lp.recommend.histories import filled
 from lightning_lp.recommend.profiles import History
 from lightning_lp.recommend.recommender import Recommender
-from lightning_lp.serve.store import Event
+from lightning_lp.serve.store import Event, RatingStore
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,27 +32,43 @@ class UserState:
 class Histories:
     """The state of each user: that of the model, with the events of a log on top.
 
+    Whoever writes to the log, an event counts from the next question on.
+
     Args:
         recommender: the model.
-        events: the log, the earliest first; of movies that the model does not know they are left out.
+        store: the log; events of movies that the model does not know are left out.
 
     Attributes:
         num_unknown: how many events are of movies that the model does not know.
     """
 
-    def __init__(self, recommender: Recommender, events: Iterable[Event] = ()) -> None:
-        self._recommender, self._lock = recommender, threading.Lock()
+    def __init__(self, recommender: Recommender, store: RatingStore) -> None:
+        self._recommender, self._store, self._lock = recommender, store, threading.Lock()
         self._states: dict[int | str, UserState] = {}
-        self.num_unknown = 0
-        for event in events:
-            if look_up_one(recommender.movies, event.movie) < 0:
-                self.num_unknown += 1
-            else:
-                self.apply(event)
+        self._read = self.num_unknown = 0
+        self.catch_up()
+
+    def catch_up(self) -> None:
+        """Takes over the events that are new in the log.
+
+        Raises:
+            UserError: the log is damaged.
+        """
+        if self._read == self._store.number:
+            return
+        with self._lock:
+            for event in self._store.events(after=self._read):
+                movie = look_up_one(self._recommender.movies, event.movie)
+                if movie < 0:
+                    self.num_unknown += 1
+                else:
+                    self._apply(event, movie)
+                self._read = event.number
 
     @property
     def num_changed(self) -> int:
         """How many users have ratings that came in, or had some taken back."""
+        self.catch_up()
         return sum(bool(state.events) for state in [*self._states.values()])
 
     def state(self, user: str) -> UserState:
@@ -61,6 +77,7 @@ class Histories:
         Raises:
             UnknownError: neither.
         """
+        self.catch_up()
         found, is_known = self._named(user)
         if (state := self._states.get(found)) is not None:
             return state
@@ -72,19 +89,16 @@ class Histories:
         """One way to write a user's id, whichever way it was given."""
         return str(self._named(user)[0])
 
-    def apply(self, event: Event) -> None:
-        """Takes over an event that is on the disk."""
+    def _apply(self, event: Event, movie: int) -> None:
         user, is_known = self._named(event.user)
-        (movie,) = known_indices(self._recommender.movies, [event.movie], "movie").tolist()
-        with self._lock:
-            before = self._states.get(user)
-            events = {} if before is None else {key: value for key, value in before.events.items() if key != movie}
-            if not event.removed or (is_known and movie in self._rated_before(user)):
-                events[movie] = event
-            if events or is_known:
-                self._states[user] = UserState(user, is_known, MappingProxyType(events))
-            else:
-                self._states.pop(user, None)
+        before = self._states.get(user)
+        events = {} if before is None else {key: value for key, value in before.events.items() if key != movie}
+        if not event.removed or (is_known and movie in self._rated_before(user)):
+            events[movie] = event
+        if events or is_known:
+            self._states[user] = UserState(user, is_known, MappingProxyType(events))
+        else:
+            self._states.pop(user, None)
 
     def has_rated(self, user: str, movie: str) -> bool:
         """Whether a user has a rating of a movie.

@@ -1,10 +1,14 @@
 """What a service counts, for Prometheus."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
+from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from lightning_lp.serve.swap import Swap
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
@@ -13,10 +17,10 @@ class Measures:
     """Counts of one service.
 
     Args:
-        num_changed: tells how many users have ratings that the model was not trained on.
+        swap: what answers.
     """
 
-    def __init__(self, num_changed: Callable[[], float]) -> None:
+    def __init__(self, swap: Swap) -> None:
         self.registry = CollectorRegistry()
         self.requests = Counter(
             "lightning_lp_requests",
@@ -28,8 +32,25 @@ class Measures:
             "lightning_lp_seconds", "From a request to its answer.", ["route"], registry=self.registry, buckets=_SECONDS
         )
         self.running = Gauge("lightning_lp_running", "Requests that are being answered.", registry=self.registry)
-        users = Gauge("lightning_lp_changed_users", "Users with ratings that came in.", registry=self.registry)
-        users.set_function(num_changed)
+        self.registry.register(_OfSwap(swap))
+
+
+class _OfSwap(Collector):
+    """What answers, and how often that was another."""
+
+    def __init__(self, swap: Swap) -> None:
+        self._swap = swap
+
+    def collect(self) -> Iterator[Metric]:
+        """As it is now."""
+        swap = self._swap
+        yield InfoMetricFamily("lightning_lp_model", "What answers: run and checkpoint.", {"name": swap.service.name})
+        yield CounterMetricFamily("lightning_lp_swaps", "Another model began to answer.", swap.swaps)
+        yield CounterMetricFamily("lightning_lp_refused_swaps", "Another model was asked for in vain.", swap.refusals)
+        loaded = swap.num_in_memory
+        yield GaugeMetricFamily("lightning_lp_models", "Models in memory: more than one while requests end.", loaded)
+        users = swap.service.histories.num_changed
+        yield GaugeMetricFamily("lightning_lp_changed_users", "Users with ratings that came in.", users)
 
 
 class Measured:

@@ -8,7 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstr
 from lightning_lp.recommend.filters import Filter
 from lightning_lp.recommend.reasons import Why as WhyOfScore
 from lightning_lp.recommend.topk import Recommendation
-from lightning_lp.serve.service import RatedMovie
+from lightning_lp.serve.service import RatedMovie, Service
 from lightning_lp.serve.store import Event
 
 MAX_K = 1000
@@ -17,7 +17,10 @@ MAX_REASONS = 10
 _LAST_SECOND = 253_402_300_799
 """Of the year 9999."""
 
-Id = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"\S")]
+_NOT_BLANK = r"[^\s\x1c-\x1f\x85\ufeff]"
+"""Of what regular expressions call blank, JSON Schema's, pydantic's and Python's each leave something out."""
+
+Id = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=_NOT_BLANK)]
 Ids = Annotated[list[Id], Field(max_length=MAX_IDS)]
 Stars = Annotated[float, Field(ge=-1e6, le=1e6)]
 
@@ -35,6 +38,7 @@ def _whole(value: object) -> object:
 K = Annotated[int, Field(ge=1, le=MAX_K, description="length of the list"), BeforeValidator(_whole)]
 Year = Annotated[int, Field(ge=0, le=9999), BeforeValidator(_whole)]
 Seconds = Annotated[int, Field(ge=0, le=_LAST_SECOND), BeforeValidator(_whole)]
+Model = Annotated[str, Field(description="what answers: run and checkpoint")]
 YesNo = Annotated[bool, BeforeValidator(_is_true)]
 
 
@@ -57,6 +61,10 @@ class Wanted(BaseModel):
     def filter(self) -> Filter:
         """Which movies may be listed."""
         return Filter(self.exclude, self.only, self.genre, self.year_from, self.year_to)
+
+
+LISTS = frozenset(name for name, field in Wanted.model_fields.items() if field.default == [])
+"""What may be given more than once in a query."""
 
 
 class OfUser(Wanted):
@@ -130,6 +138,12 @@ class NewRating(BaseModel):
     time: Annotated[Seconds | None, Field(description="seconds since 1970; null: now")] = None
 
 
+class Nothing(BaseModel):
+    """Nothing is to be told. That it is JSON tells that no page elsewhere has sent it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
 class Movie(BaseModel):
     """A movie; ids are texts, whatever they are in the data."""
 
@@ -188,12 +202,14 @@ class Scored(Movie):
 class Scores(BaseModel):
     """A list, the best first; ``score`` is the probability of a rating, of similar movies the cosine."""
 
+    model: Model
     movies: list[Scored]
 
 
 class Found(BaseModel):
     """The first movies that a search finds, and how many there are."""
 
+    model: Model
     total: int
     movies: list[Movie]
 
@@ -215,6 +231,7 @@ class Rated(Movie):
 class History(BaseModel):
     """What a user has rated, the latest first, and how much there is."""
 
+    model: Model
     total: int
     movies: list[Rated]
 
@@ -244,11 +261,23 @@ class Health(BaseModel):
 class Ready(BaseModel):
     """What is served."""
 
-    run: str
+    model: Model
     users: int
     movies: int
     explains: Annotated[bool, Field(description="whether it can tell what scores are made of")]
     genres: list[str]
+
+    @classmethod
+    def of(cls, service: Service) -> "Ready":
+        """What a service answers from."""
+        recommender = service.recommender
+        return cls(
+            model=service.name,
+            users=len(recommender.users),
+            movies=len(recommender.movies),
+            explains=recommender.explains,
+            genres=service.catalogue.genres,
+        )
 
 
 class Problem(BaseModel):

@@ -1,7 +1,11 @@
 """Serves an application over HTTP/1.1 until a signal comes."""
 
 import asyncio
+import os
+import signal
 import socket
+import threading
+from collections.abc import Callable
 from contextlib import suppress
 
 import uvicorn
@@ -79,8 +83,38 @@ def listen(listener: socket.socket) -> None:
     listener.listen(_BACKLOG)
 
 
-def serve(app: ASGIApp, listener: socket.socket) -> None:
-    """Answers requests; a signal lets those that are running end."""
+class HangupServer(uvicorn.Server):
+    """Does something at each SIGHUP, in a thread of its own; ends if that says that its terminal has gone.
+
+    Args:
+        config: as uvicorn takes it.
+        on_start: is called once it answers, and hears signals.
+        on_hangup: what is done.
+    """
+
+    def __init__(self, config: uvicorn.Config, on_start: Callable[[], None], on_hangup: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_start, self._on_hangup, self._had_terminal = on_start, on_hangup, _has_terminal()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begins to answer."""
+        await super().startup(sockets)
+        if hasattr(signal, "SIGHUP"):  # Windows has none
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._hang_up)
+        self._on_start()
+
+    def _hang_up(self) -> None:
+        if self._had_terminal and not _has_terminal():
+            self.should_exit = True
+        else:
+            threading.Thread(target=self._on_hangup, name="hangup").start()
+
+
+def serve(app: ASGIApp, listener: socket.socket, on_start: Callable[[], None], on_hangup: Callable[[], None]) -> None:
+    """Answers requests, and calls ``on_start`` once it does.
+
+    SIGHUP calls ``on_hangup`` in a thread, other signals let the requests end that are running.
+    """
     _allow_connections()
     config = uvicorn.Config(
         app,
@@ -96,7 +130,11 @@ def serve(app: ASGIApp, listener: socket.socket) -> None:
         h11_max_incomplete_event_size=_MAX_HEAD,
         timeout_graceful_shutdown=10,
     )
-    uvicorn.Server(config).run(sockets=[listener])
+    HangupServer(config, on_start, on_hangup).run(sockets=[listener])
+
+
+def _has_terminal() -> bool:
+    return os.isatty(0)
 
 
 def _allow_connections() -> None:

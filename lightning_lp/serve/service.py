@@ -1,6 +1,6 @@
 """What a service answers, without a word of HTTP."""
 
-import threading
+import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
@@ -61,7 +61,7 @@ class RatedMovie(NamedTuple):
 
 
 class Service:
-    """Answers from a model and a log of ratings. Any number of threads may ask.
+    """Answers from one model and a log of ratings, which others may share. Any number of threads may ask.
 
     A user whose history is that of training gets what :meth:`Recommender.recommend` gives, any other what
     :meth:`Recommender.recommend_new` gives for the same history, bit for bit.
@@ -69,21 +69,24 @@ class Service:
     Args:
         recommender: the model.
         store: the log; what it holds already counts.
+        name: what the model is called.
 
     Attributes:
         recommender: the model.
+        name: what it is called.
         histories: what users have done.
         catalogue: the movies, as filters look at them.
     """
 
-    def __init__(self, recommender: Recommender, store: RatingStore) -> None:
-        self.recommender, self._store = recommender, store
-        self.histories = Histories(recommender, store.events())
+    def __init__(self, recommender: Recommender, store: RatingStore, name: str = "model") -> None:
+        self.recommender, self.name, self._store = recommender, name, store
+        self.histories = Histories(recommender, store)
         self.catalogue = Catalogue(recommender.movies, recommender.titles, recommender.genres)
-        self._writing = threading.Lock()
         self._model = ThreadPoolExecutor(1, "model")
         """Computes: encoders may set what they compute with, and each thread would keep memory for itself."""
-        self._asked = lru_cache(max(1, _MAX_BYTES // (4 * len(recommender.movies))))(self._asked_of)
+        this: Service = weakref.proxy(self)  # no cycle: once nobody asks any more, its memory is free at once
+        most = max(1, _MAX_BYTES // (4 * len(recommender.movies)))
+        self._asked = lru_cache(most)(lambda state: this._asked_of(state))
 
     def user(self, user: str) -> Asked:
         """A user, with its scores.
@@ -224,14 +227,18 @@ class Service:
         (index,) = known_indices(self.recommender.movies, [movie], "movie").tolist()
         movie = str(self.recommender.movies.ids.item(index))
         user = self.histories.plain(user)
-        with self._writing:
+        with self._store.writing:
             is_repeated = key is not None and self._store.by_key(key) is not None
             if removed and not is_repeated and not self.histories.has_rated(user, movie):
                 raise UnknownError(f"user {user!r} has no rating of movie {movie!r}: there is nothing to remove")
-            event = self._store.append(user, movie, rating=rating, time=when, removed=removed, key=key)
-            if not is_repeated:
-                self.histories.apply(event)
-        return event
+            return self._store.append(user, movie, rating=rating, time=when, removed=removed, key=key)
+
+    def warm(self) -> None:
+        """Makes what the first to ask would wait for."""
+        user, movie = (ids.ids.item(0) for ids in (self.recommender.users, self.recommender.movies))
+        self.recommend(self._asked_of(UserState(user, is_known=True)), 1, Filter())
+        self.similar(str(movie), 1)
+        self.recommender.find(str(movie))
 
     def _asked_of(self, state: UserState) -> Asked:
         if state.events:

@@ -23,6 +23,7 @@ CREATE TABLE IF NOT EXISTS event (
     removed INTEGER NOT NULL
 ) STRICT"""
 _COLUMNS = "number, user, movie, rating, time, removed"
+_AT_ONCE = 1000
 
 
 class Event(NamedTuple):
@@ -50,7 +51,7 @@ class ConflictError(UserError):
 
 
 class FullError(UserError):
-    """The log cannot be written: nothing was stored."""
+    """The disk is full, or the log cannot be written for another reason: nothing was stored."""
 
 
 class RatingStore:
@@ -61,6 +62,10 @@ class RatingStore:
 
     Args:
         path: the file; it is made if it is not there.
+
+    Attributes:
+        number: of the last entry; 0: there is none.
+        writing: held by those who look at what is there before they write.
 
     Raises:
         UserError: it cannot be opened, is no such log, or another process has it.
@@ -77,7 +82,7 @@ class RatingStore:
     """
 
     def __init__(self, path: Path | str) -> None:
-        self.path, self._lock = Path(path), threading.Lock()
+        self.path, self._lock, self.writing = Path(path), threading.Lock(), threading.Lock()
         try:
             self._database = sqlite3.connect(self.path, timeout=0, isolation_level=None, check_same_thread=False)
             try:
@@ -96,6 +101,7 @@ class RatingStore:
         is_new = not ask("SELECT count(*) FROM sqlite_master").fetchone()[0]
         if not is_new and (application, version) != (_APPLICATION, _VERSION):
             raise UserError(f"{self.path} is another database, no log of ratings: name another file")
+        self.number: int = 0 if is_new else ask("SELECT coalesce(max(number), 0) FROM event").fetchone()[0]
         ask("PRAGMA locking_mode=EXCLUSIVE")  # for as long as this process lives: two writers cannot interleave
         ask("PRAGMA journal_mode=WAL")
         ask("PRAGMA synchronous=FULL")
@@ -104,15 +110,25 @@ class RatingStore:
             ask(f"PRAGMA application_id={_APPLICATION}")
             ask(f"PRAGMA user_version={_VERSION}")
 
-    def events(self) -> Iterator[Event]:
-        """All entries, the earliest first.
+    def events(self, after: int = 0) -> Iterator[Event]:
+        """The entries that are on the disk, the earliest first.
+
+        Args:
+            after: the number of an entry: those that came later.
 
         Raises:
             UserError: the file is damaged.
         """
+        while found := self._some_events(after):
+            yield from found
+            after = found[-1].number
+
+    def _some_events(self, after: int) -> list[Event]:
+        """The next few; never one that is being written, and may fail."""
+        query = f"SELECT {_COLUMNS} FROM event WHERE number > ? ORDER BY number LIMIT {_AT_ONCE}"
         try:
-            for row in self._database.execute(f"SELECT {_COLUMNS} FROM event ORDER BY number"):
-                yield _event(row)
+            with self._lock:
+                return [_event(row) for row in self._database.execute(query, [after])]
         except sqlite3.Error as error:
             raise self._unusable(error) from error
 
@@ -138,7 +154,7 @@ class RatingStore:
 
         Raises:
             ConflictError: the entry with that key is of another user, movie, rating or time.
-            FullError: the disk is full or fails; nothing was stored.
+            FullError: the disk is full, or the log cannot be written; nothing was stored.
         """
         with self._lock:
             if key is not None and (known := self.by_key(key)) is not None:
@@ -156,8 +172,11 @@ class RatingStore:
                         values,
                     )
             except sqlite3.Error as error:
-                raise FullError(f"nothing was stored ({error}): make room on the disk, and send it again") from error
-            return Event(int(cursor.lastrowid or 0), user, movie, rating, time, removed)
+                if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
+                    raise FullError("nothing was stored: the disk is full; send it again once there is room") from error
+                raise FullError(f"nothing was stored: the log of ratings cannot be written ({error})") from error
+            self.number = int(cursor.lastrowid or 0)
+            return Event(self.number, user, movie, rating, time, removed)
 
     def by_key(self, key: str) -> Event | None:
         """The entry with an idempotency key."""
@@ -170,7 +189,12 @@ class RatingStore:
             self._database.close()
 
     def _unusable(self, error: sqlite3.Error) -> UserError:
-        return UserError(f"{self.path} cannot be used as a log of ratings: {error}; name another file")
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
+            return UserError(
+                f"{self.path} cannot be written ({error}): the log of ratings needs a folder that is there and may be "
+                "written to; name another file with --ratings"
+            )
+        return UserError(f"{self.path} cannot be used as a log of ratings: {error}; name another file with --ratings")
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from lightning_lp.checkpointing.finding import load_run
+from lightning_lp.checkpointing.runs import load_run
 from lightning_lp.commands import compare as module
 from lightning_lp.commands.compare import compare
 from lightning_lp.commands.comparison_tables import markdown, rich_table

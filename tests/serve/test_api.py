@@ -12,6 +12,7 @@ from lightning_lp.serve.app import make_app
 from lightning_lp.serve.guards import Guard, Limits
 from lightning_lp.serve.service import Service
 from lightning_lp.serve.store import FullError, RatingStore
+from lightning_lp.serve.swap import Swap
 from tests.untrained import NUM_MOVIES, recommender_of
 
 KEY = "0123456789abcdef"
@@ -24,7 +25,7 @@ def service(tmp_path) -> Service:
 
 @pytest.fixture
 def client(service) -> TestClient:
-    return TestClient(make_app(service, "version_0"), raise_server_exceptions=False)
+    return TestClient(make_app(Swap(service)), raise_server_exceptions=False)
 
 
 def ok(answer, status=200):
@@ -77,7 +78,7 @@ def test_somebody_who_is_no_user(client, service):
 
 def test_times_and_ratings_of_liked_movies_are_read_where_the_model_reads_them(tmp_path):
     service = Service(recommender_of("sequence"), RatingStore(tmp_path / "log"))
-    client = TestClient(make_app(service, "run"))
+    client = TestClient(make_app(Swap(service)))
     liked = [{"movieId": str(movie), "time": 100 - movie, "rating": movie / 2} for movie in (3, 8, 5)]
     liked[1]["rating"] = None
     expected = service.recommender.recommend_new([3, 8, 5], 6, times=[97, 92, 95], ratings=[1.5, 2.0, 2.5])
@@ -118,9 +119,17 @@ def test_a_rating_counts_from_the_next_answer_on(client, service):
     refused(client.post("/v1/ratings", json={"user": "me", "movie": "99"}), 404, "movie '99' is not one of")
 
 
+def test_a_rating_that_training_did_not_know_is_null(tmp_path):
+    recommender = recommender_of("sequence")
+    recommender._graph["user", "rates", "movie"]["rating"][:] = float("nan")
+    client = TestClient(make_app(Swap(Service(recommender, RatingStore(tmp_path / "log")))))
+    text = client.get("/v1/history?user=5").text
+    assert {movie["rating"] for movie in json.loads(text, parse_constant=pytest.fail)["movies"]} == {None}
+
+
 def test_a_full_disk_is_told(client, service, monkeypatch):
     def full(*args, **kwargs):
-        raise FullError("nothing was stored (database or disk is full): make room on the disk, and send it again")
+        raise FullError("nothing was stored: the disk is full; send it again once there is room")
 
     monkeypatch.setattr(service._store, "append", full)
     refused(client.post("/v1/ratings", json={"user": "me", "movie": "1"}), 507, "nothing was stored")
@@ -130,10 +139,11 @@ def test_search(client):
     found = ok(client.get("/v1/search?text=movie&k=3"))
     assert (found["total"], [movie["movieId"] for movie in found["movies"]]) == (NUM_MOVIES, ["0", "1", "2"])
     assert ok(client.get("/v1/search?text=MOVIE+7+(1987)")) == {
+        "model": "model",
         "total": 1,
         "movies": [{"movieId": "7", "title": "Movie 7 (1987)", "genres": []}],
     }
-    assert ok(client.get("/v1/search?text=nothing")) == {"total": 0, "movies": []}
+    assert ok(client.get("/v1/search?text=nothing"))["total"] == 0
 
 
 @pytest.mark.parametrize(
@@ -143,8 +153,12 @@ def test_search(client):
         ("/v1/recommendations", 422, "query user: Field required"),
         ("/v1/recommendations?user=", 422, "query user: String should have at least 1 character"),
         ("/v1/recommendations?user=%20", 422, "query user: String should match pattern"),
+        ("/v1/recommendations?user=%C2%85%EF%BB%BF", 422, "query user: String should match pattern"),
         ("/v1/recommendations?user=1&k=0", 422, "query k: Input should be greater than or equal to 1"),
         ("/v1/recommendations?user=1&k=1001", 422, "query k: Input should be less than or equal to 1000"),
+        ("/v1/recommendations?user=1&k=3&k=4", 422, "query k: given 2 times, once is wanted"),
+        ("/v1/recommendations?user=1&user=1&user=2", 422, "query user: given 3 times, once is wanted"),
+        ("/v1/similar?movie=1&movie=2", 422, "query movie: given 2 times, once is wanted"),
         ("/v1/recommendations?user=1&kk=3", 422, "query kk: Extra inputs are not permitted"),
         ("/v1/recommendations?user=1&explain=perhaps", 422, "query explain: Input should be a valid boolean"),
         ("/v1/recommendations?user=1&genre=Dramma", 404, "did you mean Drama"),
@@ -184,7 +198,7 @@ def test_a_form_of_another_page_rates_nothing(client, service):
 
 
 def test_a_key_is_wanted_where_there_is_one(service):
-    client = TestClient(make_app(service, "run", api_key=KEY))
+    client = TestClient(make_app(Swap(service), api_key=KEY))
     for headers in ({}, {"Authorization": f"Bearer {KEY}x"}, {"Authorization": KEY}, {"Authorization": f"Basic {KEY}"}):
         answer = client.get("/v1/recommendations?user=5", headers=headers)
         refused(answer, 401, "'Authorization: Bearer KEY' with the API key is wanted")
@@ -199,7 +213,7 @@ def test_a_key_is_wanted_where_there_is_one(service):
 
 
 def test_without_a_key_the_service_is_asked_by_its_own_names_alone(service):
-    client = TestClient(make_app(service, "run", hosts={"127.0.0.1", "localhost", "::1"}))
+    client = TestClient(make_app(Swap(service), hosts={"127.0.0.1", "localhost", "::1"}))
     for host, status in {
         "localhost": 200, "LOCALHOST:8000": 200, "127.0.0.1:1": 200, "[::1]:8000": 200, "[::1]": 200,
         "evil.example": 400, "localhost.evil.example:8000": 400, "": 400,
@@ -208,7 +222,7 @@ def test_without_a_key_the_service_is_asked_by_its_own_names_alone(service):
 
 
 def test_a_large_body_is_refused_whatever_it_says_of_itself(service):
-    client = TestClient(make_app(service, "run", limits=Limits(max_body=100)))
+    client = TestClient(make_app(Swap(service), limits=Limits(max_body=100)))
     refused(client.post("/v1/ratings", content=b" " * 101), 413, "more than 100 bytes")
     refused(client.post("/v1/ratings", content=(b" " * 30 for _ in range(4))), 413, "more than 100 bytes")
     ok(client.post("/v1/ratings", json={"user": "me", "movie": "1"}), 201)
@@ -247,7 +261,7 @@ def test_a_fault_of_the_program_is_told_without_what_it_is(client, service, monk
     assert "ZeroDivision" not in answer.text
 
 
-def ask(guard: Guard, receive=None, path="/v1", **headers: str) -> tuple:
+def ask(guard: Guard, receive=None, path="/v1", client="", **headers: str) -> tuple:
     """An answer of a guard's, and what it has sent of it."""
     sent: list[dict] = []
 
@@ -258,7 +272,7 @@ def ask(guard: Guard, receive=None, path="/v1", **headers: str) -> tuple:
         return {"type": "http.request", "body": b"", "more_body": False}
 
     told = [(name.encode(), value.encode()) for name, value in headers.items()]
-    scope = {"type": "http", "method": "GET", "path": path, "headers": told, "query_string": b""}
+    scope = {"type": "http", "method": "GET", "path": path, "headers": told, "client": (client, 1)}
     return guard(scope, receive or nothing, send), sent
 
 
@@ -287,6 +301,44 @@ def test_more_at_once_than_are_answered_are_refused_and_others_go_on():
         answer, sent = ask(guard)
         await answer
         assert sent[0]["status"] == 200
+
+    asyncio.run(main())
+
+
+def test_one_address_leaves_places_for_others():
+    async def main() -> None:
+        gate = asyncio.Event()
+
+        async def app(scope, receive, send):
+            await gate.wait()
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+
+        async def status(answer, sent):
+            await answer
+            return sent[0]["status"]
+
+        async def slow():
+            await coming.wait()
+            return {"type": "http.request", "body": b"x", "more_body": False}
+
+        coming = asyncio.Event()
+        guard = Guard(app, Limits(max_running=4, max_of_one=3))
+        late = asyncio.ensure_future(status(*ask(guard, slow, client="a", **{"content-length": "1"})))
+        running = [asyncio.ensure_future(status(*ask(guard, client="a"))) for _ in range(3)]
+        await asyncio.sleep(0.01)
+        answer, sent = ask(guard, client="a")
+        await answer
+        assert (sent[0]["status"], b"more than 3 requests at once" in sent[1]["body"]) == (429, True)
+        assert (b"retry-after", b"1") in sent[0]["headers"]
+        running.append(asyncio.ensure_future(status(*ask(guard, client="b"))))
+        await asyncio.sleep(0.01)
+        assert await status(*ask(guard, client="b")) == 503, "the whole service has no place left"
+        coming.set()
+        assert await late == 429, "its body came when the places were taken"
+        gate.set()
+        assert await asyncio.gather(*running) == [200] * 4
+        assert await status(*ask(guard, client="a")) == 200
+        assert not guard._of, "nothing is kept of those who have gone"
 
     asyncio.run(main())
 
@@ -354,7 +406,7 @@ def test_what_takes_too_long_is_told_and_counts_until_it_has_ended():
 def test_answers_in_threads_are_late_too(service, monkeypatch):
     release = threading.Event()
     monkeypatch.setattr(service, "history", lambda user: release.wait(10) and [])
-    client = TestClient(make_app(service, "run", limits=Limits(seconds=0.2)))
+    client = TestClient(make_app(Swap(service), limits=Limits(seconds=0.2)))
     refused(client.get("/v1/history?user=5"), 503, "no answer within 0.2 s")
     release.set()
 
@@ -402,7 +454,7 @@ def test_every_answer_forbids_what_the_page_does_not_need(client):
 def test_a_hostile_title_is_text_in_json(tmp_path):
     title = "<img src=x onerror=alert(1)> \x1b[31m \u202e (1999)"
     recommender = recommender_of("history", titles=[title, *[f"Movie {i}" for i in range(1, NUM_MOVIES)]])
-    client = TestClient(make_app(Service(recommender, RatingStore(tmp_path / "log")), "run"))
+    client = TestClient(make_app(Swap(Service(recommender, RatingStore(tmp_path / "log")))))
     answer = client.get("/v1/search?text=img")
     assert answer.headers["content-type"] == "application/json"
     assert json.loads(answer.text)["movies"][0]["title"] == title
@@ -417,6 +469,7 @@ def test_the_document_names_every_address(client):
         "/v1/search": ["get"],
         "/v1/history": ["get"],
         "/v1/ratings": ["delete", "post"],
+        "/v1/reload": ["post"],
         "/health": ["get"],
         "/ready": ["get"],
         "/metrics": ["get"],

@@ -12,23 +12,26 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 from lightning_lp.serve.app import make_app
 from lightning_lp.serve.service import Service
 from lightning_lp.serve.store import RatingStore
+from lightning_lp.serve.swap import Swap
 from tests.untrained import recommender_of
 
 pytestmark = pytest.mark.slow
 ADDRESSES = [
     *(("/v1/recommendations", method) for method in ("GET", "POST")),
     *(("/v1/ratings", method) for method in ("POST", "DELETE")),
+    ("/v1/reload", "POST"),
     *((path, "GET") for path in ("/v1/similar", "/v1/search", "/v1/history", "/health", "/ready", "/metrics")),
 ]
 EXAMPLES = 370
-"""Of right and wrong requests to each of seven: more than 5,000."""
+"""Of right and wrong requests to each of eight: more than 5,500."""
 KNOWN = {"user": "5", "movie": "3", "movieId": "3", "exclude": ["3"], "only": ["3", "4", "8"], "genre": ["Drama"]}
 
 
 @pytest.fixture(scope="module")
 def interface(tmp_path_factory: pytest.TempPathFactory):
     store = RatingStore(tmp_path_factory.mktemp("fuzz") / "log")
-    return openapi.from_asgi("/openapi.json", make_app(Service(recommender_of("history"), store), "run"))
+    service = Service(recommender_of("history"), store)
+    return openapi.from_asgi("/openapi.json", make_app(Swap(service, lambda: service)))
 
 
 @pytest.mark.parametrize(("path", "method"), ADDRESSES)

@@ -11,6 +11,7 @@ from starlette.testclient import TestClient
 from lightning_lp.serve.app import make_app
 from lightning_lp.serve.service import Service
 from lightning_lp.serve.store import RatingStore
+from lightning_lp.serve.swap import Swap
 from tests.untrained import NUM_MOVIES, NUM_USERS, recommender_of
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "serving.md").read_text(encoding="utf-8")
@@ -24,7 +25,8 @@ IDS = {
 @pytest.fixture(scope="module")
 def client(tmp_path_factory) -> TestClient:
     store = RatingStore(tmp_path_factory.mktemp("guide") / "log")
-    return TestClient(make_app(Service(recommender_of("history", **IDS), store), "run"))
+    service = Service(recommender_of("history", **IDS), store)
+    return TestClient(make_app(Swap(service, lambda: service)))
 
 
 @pytest.mark.parametrize("line", LINES)

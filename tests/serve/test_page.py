@@ -1,11 +1,14 @@
 """The page in a real browser: what a person does, by mouse and by keyboard. Without a Chromium it is skipped."""
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
 
 import pytest
+import torch
 
+from tests.journeys import best_checkpoint
 from tests.serve.conftest import HOSTILE
 from tests.serve.servers import Server, served
 
@@ -24,9 +27,9 @@ def server(run_folder, tmp_path_factory) -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def browser():
-    if CHROMIUM is None:
-        pytest.skip("no Chromium here: install one, or name it in CHROMIUM")
     with sync_api.sync_playwright() as playwright:
+        if CHROMIUM is None and not os.path.exists(playwright.chromium.executable_path):
+            pytest.skip("no Chromium here: install one (.ci/browser does), or name it in CHROMIUM")
         running = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield running
         running.close()
@@ -45,7 +48,7 @@ def page(request, browser, server):
     found.on("pageerror", lambda error: wrong.append(str(error)))
     found.on("console", lambda said: wrong.append(said.text) if "Content Security Policy" in said.text else None)
     found.goto(server.address)
-    sync_api.expect(found.locator("#served")).to_have_text("version_0: 40 users, 60 movies")
+    sync_api.expect(found.locator("#served")).to_have_text(re.compile(r"^version_0/\S+\.ckpt: 40 users, 60 movies$"))
     yield found
     assert all(url.startswith(f"{server.address}/") for url in asked), asked
     assert not wrong
@@ -161,6 +164,29 @@ def test_a_key_is_asked_for(browser, run_folder, tmp_path):
         sync_api.expect(page.locator("#problem")).to_contain_text("API key is wanted")
         page.get_by_label("API key").fill(key)
         page.get_by_role("button", name="Use it").click()
+        sync_api.expect(page.locator("#list li")).to_have_count(10)
+        sync_api.expect(page.locator("#problem")).to_be_empty()
+        page.close()
+
+
+def test_it_notices_that_another_model_answers(browser, run_folder, tmp_path):
+    first, later = (shutil.copytree(run_folder, tmp_path / name) for name in ("version_0", "version_1"))
+    file = best_checkpoint(later)
+    content = torch.load(file, weights_only=True)
+    content["MovieLensDataModule"]["genres"] = ["Noir"] * 60
+    torch.save(content, file)
+    current = tmp_path / "current"
+    current.symlink_to(first)
+    with served(tmp_path, "--run", current, "--ratings", tmp_path / "log") as server:
+        page = browser.new_page()
+        page.goto(f"{server.address}/#user=7")
+        sync_api.expect(page.locator("#list li")).to_have_count(10)
+        current.unlink()
+        current.symlink_to(later)
+        assert server.ask("POST", "/v1/reload", {})[0] == 200
+        page.get_by_role("button", name="Show").click()
+        sync_api.expect(page.locator("#served")).to_have_text(f"version_1/{file.name}: 40 users, 60 movies")
+        sync_api.expect(page.get_by_label("Genre").locator("option")).to_have_text(["any", "Noir"])
         sync_api.expect(page.locator("#list li")).to_have_count(10)
         sync_api.expect(page.locator("#problem")).to_be_empty()
         page.close()

@@ -1,6 +1,8 @@
 """Connections of any kind: broken, slow, idle, and very many."""
 
 import socket
+import subprocess
+import sys
 import time
 
 import pytest
@@ -55,6 +57,35 @@ def test_part_of_a_head_gives_no_more_time():
     assert seconds == 10.0
     give_up()
     assert transport.is_closed
+
+
+TERMINAL = """\
+import os, pty, signal, sys, time
+pid, terminal = pty.fork()
+if pid == 0:
+    os.execv(sys.executable, [sys.executable, "-m", "lightning_lp", "serve", "--port", "0", *sys.argv[1:]])
+said = b""
+while b"Ctrl-C ends it" not in said:
+    said += os.read(terminal, 1000)
+os.kill(pid, signal.SIGHUP)
+while said.count(b"serving ") < 2:
+    said += os.read(terminal, 1000)
+os.close(terminal)
+end = time.monotonic() + 60
+while os.waitpid(pid, os.WNOHANG) == (0, 0):
+    if time.monotonic() > end:
+        os.kill(pid, signal.SIGKILL)
+        sys.exit("it runs on")
+    time.sleep(0.05)
+"""
+
+
+@pytest.mark.slow
+def test_a_hangup_is_a_wish_and_a_terminal_that_goes_is_the_end(run_folder, tmp_path):
+    pytest.importorskip("pty")
+    command = [sys.executable, "-c", TERMINAL, "--run", run_folder, "--ratings", tmp_path / "log"]
+    said = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert (said.returncode, said.stderr) == (0, "")
 
 
 @pytest.mark.slow

@@ -61,7 +61,7 @@ def test_other_files_are_refused_and_left_alone(tmp_path):
         RatingStore(tmp_path / "other")
     with pytest.raises(UserError, match="text cannot be used as a log of ratings: file is not a database"):
         RatingStore(tmp_path / "text")
-    with pytest.raises(UserError, match="unable to open database file"):
+    with pytest.raises(UserError, match=r"cannot be written \(unable to open database file\): the log of ratings"):
         RatingStore(tmp_path / "no folder" / "log")
     assert before == {name: (tmp_path / name).read_bytes() for name in before}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["other", "text"]
@@ -90,7 +90,7 @@ def test_a_full_disk_stores_nothing_loses_nothing_and_goes_on_when_there_is_room
         for i in range(1000):
             written.append(service.rate("x" * 150, str(i % NUM_MOVIES), 2.0, i, f"key {i}"))
 
-    with pytest.raises(FullError, match=r"nothing was stored \(database or disk is full\): make room"):
+    with pytest.raises(FullError, match="nothing was stored: the disk is full; send it again once there is room"):
         write_until_full()
     assert 10 < len(written) < 1000
     assert len(service.history("x" * 150)) == min(len(written), NUM_MOVIES)
@@ -99,6 +99,14 @@ def test_a_full_disk_stores_nothing_loses_nothing_and_goes_on_when_there_is_room
     written.append(service.rate("x" * 150, "3", 5.0, 0, f"key {len(written)}"))
     store.close()
     assert [*RatingStore(tmp_path / "log").events()] == written
+
+
+def test_a_disk_that_fails_is_not_said_to_be_full(tmp_path):
+    store = RatingStore(tmp_path / "log")
+    store._database.execute("PRAGMA query_only = 1")
+    with pytest.raises(FullError, match=r"log of ratings cannot be written \(attempt to write a readonly database\)$"):
+        store.append("1", "2", rating=None, time=0)
+    assert ([*store.events()], store.number) == ([], 0)
 
 
 def test_a_thousand_writes_at_once(tmp_path):
@@ -153,6 +161,37 @@ written.append(store.append("u", "m", rating=None, time=0))
 store.close()
 assert [*RatingStore("disk/log").events()] == written
 """
+
+
+READONLY = """\
+import subprocess, sys
+from pathlib import Path
+from lightning_lp.errors import UserError
+from lightning_lp.serve.store import RatingStore
+from tests.full_disk import NO_MOUNT, own_mounts
+Path("disk").mkdir()
+if not own_mounts() or subprocess.run(["mount", "-t", "tmpfs", "tmpfs", "disk"]).returncode:
+    sys.exit(NO_MOUNT)
+RatingStore("disk/log").close()
+subprocess.run(["mount", "-o", "remount,ro", "disk"], check=True)
+for name in ("log", "new"):
+    try:
+        RatingStore(f"disk/{name}")
+    except UserError as error:
+        assert f"disk/{name} cannot be written (" in str(error), error
+        assert str(error).endswith("may be written to; name another file with --ratings"), error
+    else:
+        raise AssertionError(name)
+"""
+
+
+@pytest.mark.slow
+def test_a_folder_that_may_not_be_written_to(tmp_path):
+    (tmp_path / "readonly.py").write_text(READONLY)
+    said = run_fork(["python", tmp_path / "readonly.py"], cwd=tmp_path)
+    if said.returncode == NO_MOUNT:
+        pytest.skip("no user may mount a tmpfs here")
+    assert said.returncode == 0, said.stderr
 
 
 @pytest.mark.slow

@@ -6,8 +6,6 @@ from typing import TypeVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.optimize import minimize
-from scipy.special import expit
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
@@ -109,6 +107,9 @@ def scale_and_level(logits: Tensor, is_link: Tensor) -> tuple[float, float]:
         logits: [num_labels] float32.
         is_link: [num_labels] bool, with links and others.
     """
+    from scipy.optimize import minimize  # only a fit needs it, and whoever recommends would wait for it
+    from scipy.special import expit
+
     x, y = np.stack([logits.cpu().numpy(), np.ones(len(logits))], axis=1), is_link.cpu().numpy().astype(np.float64)
     start = np.array([1.0, 0.0])
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from importlib import import_module
+from inspect import signature
 from typing import Any
 
 from lightning_lp.errors import UserError, nearest
@@ -16,6 +17,10 @@ ENCODERS = {
 }
 """Short name -> dotted path."""
 DEFAULT = "history"
+OLD_OPTIONS = frozenset(
+    ("num_layers", "hidden_channels", "dropout", "spectral_channels", "spectral_weight", "spectral_l2", "temperature")
+)
+"""Of encoders, which were the module's before 0.2."""
 
 
 def short_name(path: str) -> str:
@@ -68,3 +73,18 @@ def spec_of(encoder: Encoder) -> dict[str, Any]:
     """Dotted path and options of an encoder, from which :func:`make_encoder` makes another."""
     kind = type(encoder)
     return {"class_path": f"{kind.__module__}.{kind.__qualname__}", "init_args": encoder.options}
+
+
+def with_old_options(encoder: Any, old: Mapping[str, Any]) -> Any:
+    """What :func:`make_encoder` takes, with options that modules had for their encoders before 0.2.
+
+    Raises:
+        TypeError: there never was such an option.
+    """
+    if not old:
+        return encoder
+    if isinstance(encoder, Encoder) or set(old) - OLD_OPTIONS:
+        raise TypeError(f"LinkPredictionModule has no arguments {', '.join(old)}: give them to the encoder")
+    name = encoder or DEFAULT
+    known = signature(encoder_class(name)).parameters
+    return {"class_path": name, "init_args": {key: value for key, value in old.items() if key in known}}
