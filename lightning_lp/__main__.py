@@ -14,6 +14,7 @@ from lightning_lp.escape import visible
 
 COMMANDS = {
     "fit": ("fit", "trains a model and tests its best checkpoint"),
+    "update": ("update", "trains a run on when its data have grown"),
     "validate": ("fit", "measures a checkpoint on the validation part"),
     "test": ("fit", "measures a checkpoint on the test part"),
     "predict": ("fit", "writes the probabilities of given pairs"),

@@ -10,7 +10,7 @@ import torch
 from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 
 from lightning_lp.atomic import replacing, sync
-from lightning_lp.data.state import DATA_STATE
+from lightning_lp.data.state import DATA_STATE, load_values
 from lightning_lp.errors import UserError
 
 PARTS = ("state_dict", "hyper_parameters", DATA_STATE, "datamodule_hyper_parameters")
@@ -27,7 +27,7 @@ def read_checkpoint(path: Path | str, *, lazily: bool = False) -> dict[str, Any]
     Raises:
         UserError: the file is damaged, not a checkpoint of ``lightning_lp``, or holds code.
     """
-    checkpoint = _load(path, lazily=lazily)
+    checkpoint = load_values(path, lazily=lazily)
     missing = [part for part in PARTS if part not in checkpoint]
     if missing == list(PARTS[2:]) and "num_movies" in checkpoint["hyper_parameters"]:
         raise UserError(
@@ -39,22 +39,6 @@ def read_checkpoint(path: Path | str, *, lazily: bool = False) -> dict[str, Any]
             f"{path} is not a checkpoint of lightning_lp, or is damaged: it has no {missing[0]}; give another"
         )
     return checkpoint
-
-
-def _load(path: Path | str, *, lazily: bool = False) -> dict[str, Any]:
-    """Loads a file of named values to the CPU, without running what is in it."""
-    try:
-        with open(path, "rb"):
-            pass
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
-    try:
-        loaded = torch.load(path, weights_only=True, map_location="cpu", mmap=lazily)
-        if not isinstance(loaded, dict):
-            raise TypeError(f"a {type(loaded).__name__}")
-        return loaded
-    except Exception as error:  # torch.load raises whatever the bytes lead it to
-        raise UserError(f"{path} is not a checkpoint of lightning_lp, or is damaged: give another") from error
 
 
 class DurableCheckpointIO(TorchCheckpointIO):
@@ -95,7 +79,7 @@ class DurableCheckpointIO(TorchCheckpointIO):
 
     def load_checkpoint(self, path: str | Path, *_: Any, **__: Any) -> dict[str, Any]:
         """Loads a file that the Trainer or one of its parts has written, which need not be a whole checkpoint."""
-        return _load(path)
+        return load_values(path)
 
     def remove_checkpoint(self, path: str | Path) -> None:
         """Removes a checkpoint, if it is there and may be removed."""

@@ -58,7 +58,8 @@ def load_run(
     Raises:
         UserError: there is no such run, or its data is not, or no longer, that which it was trained on.
     """
-    module, settings, state = _load(find_checkpoint(path))
+    file = find_checkpoint(path)
+    module, settings, state = _load(file)
     known = signature(MovieLensDataModule).parameters
     settings = {name: value for name, value in grouped(OF_CHECKPOINTS, settings, changes).items() if name in known}
     if settings.get("root") is not None and not Path(settings["root"]).expanduser().is_dir():
@@ -66,6 +67,8 @@ def load_run(
             f"the data of {path} was read from {Path(settings['root']).absolute()}, which is no folder here: name it "
             "with --data.root DIR"
         )
+    if settings.get("previous") is not None:
+        settings["previous"] = str(file)  # it tells of users, movies and links what that run did, and is there
     data = MovieLensDataModule(**settings)
     data.setup()
     data.load_state_dict(state)
