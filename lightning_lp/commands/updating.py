@@ -22,6 +22,7 @@ from lightning_lp.evaluation.ranking import rank_queries
 from lightning_lp.evaluation.ranking_task import kept_task
 from lightning_lp.evaluation.scoring import score_query_labels, scorer_of
 from lightning_lp.evaluation.significance import auroc
+from lightning_lp.model.encoders.carry import known_rows
 from lightning_lp.recommend.earlier import EarlierModel
 
 COMPARED = ("auroc", "recall@20", "ndcg@20")
@@ -50,13 +51,14 @@ class UpdateCLI(LinkPredictionCLI):
 
         Raises:
             NothingNewError: nothing is.
-            UserError: the run would be written into the folder of the other.
+            UserError: the run would be written into the folder of the other, or has another encoder.
         """
         super().before_fit()
         changes = self.datamodule.changes
         if not changes:
             raise NothingNewError
         self._check_folders()
+        known_rows(self.model.encoder, self.datamodule.start)
         if self.trainer.is_global_zero:
             print(_told(changes, self._folder))
             told = {"run": str(self._folder), "checkpoint": str(self.datamodule.previous.path), **asdict(changes)}

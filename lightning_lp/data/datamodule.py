@@ -218,8 +218,7 @@ class MovieLensDataModule(pl.LightningDataModule):
         if (module := self._module) is not None:
             settings, rating = self.split_settings, self.graph.data[RATES].get("rating")
             told = settings.neg_sampling_ratio, self.load_state_dict, self.is_by_time, settings.history, rating
-            earlier = None if self.previous is None else Start(self.previous, self.previous.places(self.graph))
-            module.take_over(Handover(self.split, *told, earlier))
+            module.take_over(Handover(self.split, *told, self.start))
 
     def _check_times(self) -> None:
         """Refuses a split that needs times of tables without."""
@@ -230,6 +229,11 @@ class MovieLensDataModule(pl.LightningDataModule):
             raise UserError(f"--data.split.strategy {settings.strategy} needs the time of ratings: {problem}")
         if settings.history == "rolling":
             raise UserError(f"--data.split.history rolling needs the time of ratings: {problem}")
+
+    @property
+    def start(self) -> Start | None:
+        """What a training starts from, if a run is updated."""
+        return None if self.previous is None else Start(self.previous, self.previous.places(self.graph))
 
     @property
     def changes(self) -> Changes:

@@ -54,7 +54,7 @@ def parts(data: MovieLensDataModule) -> dict[tuple[Any, Any], int]:
 def tables(draw: st.DrawFn) -> tuple[pd.DataFrame, pd.DataFrame, np.random.Generator]:
     """Ratings and movies whose ids are in no order, and some text."""
     rng = np.random.default_rng(draw(st.integers(0, 999)))
-    num_users, num_movies = draw(st.integers(4, 9)), draw(st.integers(5, 12))
+    num_users, num_movies = draw(st.integers(6, 12)), draw(st.integers(10, 16))
     pairs = np.argwhere(rng.random((num_users, num_movies)) < 0.6)
     user_ids, movie_ids = rng.permutation(50)[:num_users], rng.permutation(50)[:num_movies]
     if draw(st.booleans()):

@@ -22,6 +22,10 @@ _TRIED = Sizes(num_users=11, num_movies=13, num_features=5, num_terms=7, max_ter
 """Sizes at which it is seen which dimension grows with what."""
 
 
+Rows = tuple[Tensor, Tensor]
+"""Rows of a dimension, and where they were: [num] int64 each."""
+
+
 class Axis(NamedTuple):
     """A dimension of a parameter or buffer.
 
@@ -50,13 +54,7 @@ def prepare_from(encoder: Encoder, start: Start, graph: HeteroData, neg_sampling
     Raises:
         UserError: the earlier encoder is another, or it cannot be seen which rows are whose.
     """
-    weights, state, axes = start.previous.weights, encoder.state_dict(), axes_of(encoder)
-    _check_same(encoder, start, axes)
-    matched = {
-        key: [_matched(*dim, start) for dim in zip(axes[key], state[key].shape, weights[key].shape, strict=True)]
-        for key in state
-        if key in weights
-    }
+    weights, state, matched = start.previous.weights, encoder.state_dict(), known_rows(encoder, start)
     state |= {key: _carried(state[key], weights[key], of_key) for key, of_key in matched.items()}
     encoder.load_state_dict(state)
     encoder.prepare(graph, neg_sampling_ratio)
@@ -64,6 +62,25 @@ def prepare_from(encoder: Encoder, start: Start, graph: HeteroData, neg_sampling
         known = state[key].to(parameter.device)
         if key in matched and not torch.equal(parameter, known):
             parameter.copy_(_carried(_turned(parameter, known, matched[key]), weights[key], matched[key]))
+
+
+def known_rows(encoder: Encoder, start: Start) -> dict[str, list[Rows]]:
+    """For each dimension of what the earlier encoder has, too, the rows that are known, and where they were.
+
+    Args:
+        encoder: as :meth:`Encoder.build` has left it.
+        start: the earlier training.
+
+    Raises:
+        UserError: the earlier encoder is another, or it cannot be seen which rows are whose.
+    """
+    weights, state, axes = start.previous.weights, encoder.state_dict(), axes_of(encoder)
+    _check_same(encoder, start, axes)
+    return {
+        key: [_matched(*dim, start) for dim in zip(axes[key], state[key].shape, weights[key].shape, strict=True)]
+        for key in state
+        if key in weights
+    }
 
 
 def _check_same(encoder: Encoder, start: Start, axes: Mapping[str, list[Axis]]) -> None:
@@ -125,7 +142,7 @@ def _axis(
     return Axis(name, first)
 
 
-def _matched(axis: Axis, now: int, before: int, start: Start) -> tuple[Tensor, Tensor]:
+def _matched(axis: Axis, now: int, before: int, start: Start) -> Rows:
     """The rows of a dimension that are known, and where they were: [num_known] int64 each.
 
     Raises:
@@ -145,7 +162,7 @@ def _matched(axis: Axis, now: int, before: int, start: Start) -> tuple[Tensor, T
     return torch.cat([head, known + axis.first]), torch.cat([head, place[known] + axis.first])
 
 
-def _carried(now: Tensor, before: Tensor, matched: list[tuple[Tensor, Tensor]]) -> Tensor:
+def _carried(now: Tensor, before: Tensor, matched: list[Rows]) -> Tensor:
     """What is now, with the known rows as they were."""
     carried, index = now.clone(), []
     for dim, (here, there) in enumerate(matched):
@@ -155,7 +172,7 @@ def _carried(now: Tensor, before: Tensor, matched: list[tuple[Tensor, Tensor]]) 
     return carried
 
 
-def _turned(begun: Tensor, known: Tensor, matched: list[tuple[Tensor, Tensor]]) -> Tensor:
+def _turned(begun: Tensor, known: Tensor, matched: list[Rows]) -> Tensor:
     """New rows of vectors that ``prepare`` begins, turned to where the known ones have been since they were begun.
 
     The channels of a decomposition have no order and no sign that would last. The rotation is the one that brings
