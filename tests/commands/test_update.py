@@ -14,6 +14,7 @@ import yaml
 
 from lightning_lp.__main__ import run
 from lightning_lp.checkpointing.finding import load_checkpoint, load_run
+from lightning_lp.commands import updating
 from lightning_lp.commands.cli import main
 from lightning_lp.recommend.recommender import Recommender
 from tests.journeys import QUIET, SAGE, SMALL, best_checkpoint, fit, results, run_folders
@@ -95,6 +96,7 @@ def test_an_update_outlives_the_run_that_it_updated(grown):
     main(["validate", f"--data.root={grown / 'now'}", f"--ckpt_path={best_checkpoint(moved)}", *QUIET])
     main(["fit", "--resume", str(moved), "--trainer.max_epochs=3"])
     assert results(moved)["timing"]["epochs"] == 3
+    assert changed(moved)["users"] == 2
     assert yaml.safe_load((moved / "config.yaml").read_text())["data"] == yaml.safe_load(config)["data"]
     assert changed_rows(moved, grown / "more")
 
@@ -213,3 +215,48 @@ def test_a_split_by_time_says_what_stays_in_training(grown, capsys):
     assert found["links_kept"] == 20
     assert f"{found['links_kept']} links that the split would hold out were trained on, and stay in training" in said
     assert f"gone: {found['links_gone']} ratings, 0 users, 0 movies" in said
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        [],
+        SAGE,
+        BY_TIME,
+        [*BY_TIME, "--data.split.strategy=temporal", "--data.split.history=rolling"],
+    ],
+    ids=["history", "sage", "sequence", "rolling"],
+)
+def test_before_is_what_the_run_said_of_itself(grown, flags):
+    """A movie that nobody has rated changes no list of the model that does not know it."""
+    small = [flag for flag in SMALL if "spectral" not in flag or flags is not SAGE]
+    main(["fit", f"--data.root={grown / 'then'}", "--trainer.max_epochs=1", *QUIET, *flags, *small], then_test=True)
+    ratings, movies = (pd.read_csv(grown / "then" / f"{name}.csv") for name in TABLES)
+    new = pd.DataFrame({"movieId": [0], "title": ["Never seen (2020)"], "genres": ["Drama"]})
+    write(grown / "more", ratings, pd.concat([new, movies]))
+    update(f"--data.root={grown / 'more'}")
+    said, found = results(run_folders()[0])["validation"], changed(run_folders()[1])
+    assert {name: found[name] for name in ("links", "users", "movies")} == {"links": 0, "users": 0, "movies": 1}
+    for name in ("recall@20", "ndcg@20"):
+        assert found["validation_before"][name] == pytest.approx(said[name], abs=1e-6)
+    assert found["validation_before"]["auroc"] == pytest.approx(said["auroc"], abs=0.1)  # of other non-links
+
+
+def test_it_says_whether_the_model_is_better(grown, capsys, monkeypatch):
+    fit(grown / "then")
+    monkeypatch.setattr(updating, "measured_before", lambda *_: {"auroc": 0.0, "recall@20": 1.1, "ndcg@20": 0.5})
+    capsys.readouterr()
+    update(f"--data.root={grown / 'now'}", "--data.split.num_val=0.2")
+    said = capsys.readouterr().out
+    rows = {line.split()[0]: line.split()[1:] for line in said.splitlines() if len(line.split()) == 4}
+    assert (rows["auroc"][0], rows["auroc"][-1]) == ("0.0000", "better")
+    assert (rows["recall@20"][0], rows["recall@20"][-1]) == ("1.1000", "worse")
+
+
+def test_without_validation_nothing_is_compared(grown, capsys):
+    fit(grown / "then")
+    update(f"--data.root={grown / 'now'}", "--data.split.num_val=0", "--data.split.num_test=0")
+    found = results(run_folders()[1])
+    assert found["split"]["val_links"] == found["split"]["test_links"] == 0
+    assert found["update"]["validation_before"] == {}
+    assert "the same links" not in capsys.readouterr().out
