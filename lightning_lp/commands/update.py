@@ -7,7 +7,7 @@ from lightning_lp.commands.imports import importing
 from lightning_lp.commands.parser import Parser
 from lightning_lp.errors import UserError
 
-EPOCHS = 3
+EPOCHS = 2
 """Of an update: the weights have been trained."""
 
 
