@@ -32,8 +32,7 @@ _PACKAGES = ("lightning_lp", "torch", "pytorch-lightning", "torch_geometric")
 _CARD = """\
 # {name}
 
-Predicts which movies a user will rate, and lists them: a `{encoder}` encoder of
-[lightning_lp](https://pypi.org/project/lightning-lp/).
+Predicts which movies a user will rate, and lists them: a `{encoder}` encoder of lightning_lp.
 
 {facts}
 {update}
@@ -129,8 +128,8 @@ def _front_matter(results: Mapping[str, Any], described: Described) -> dict[str,
             "dataset": {"type": dataset, "name": dataset, "split": part},
             "metrics": [
                 {"type": name, "name": name, "value": value}
-                for name, value in results[part].items()
-                if value is not None
+                for name in MEANING
+                if (value := results[part].get(name)) is not None
             ],
         }
         for part in PARTS
@@ -165,10 +164,9 @@ def _checkpoint(kept: Mapping[str, Any]) -> str:
 def _update(told: Mapping[str, Any] | None) -> str:
     if not told:
         return ""
-    return (
-        f"\nIt goes on from the weights of {markdown(told['run'])}, since when {told['links']:,} ratings, "
-        f"{told['users']:,} users and {told['movies']:,} movies are new.\n"
-    )
+    name, counts = markdown(Path(told["run"]).name), {kind: told[kind] for kind in ("links", "users", "movies")}
+    new = "{links:,} ratings, {users:,} users and {movies:,} movies are new".format(**counts)
+    return f"\nIt goes on from the weights of the run {name}, since when {new}.\n"
 
 
 def _question(strategy: str) -> str:

@@ -2,9 +2,9 @@
 
 import math
 import os
-import shlex
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from lightning_lp.checkpointing.resume import CONFIG_FILE
 from lightning_lp.data.datamodule import MovieLensDataModule, data_of
 from lightning_lp.data.schema import RATES
 from lightning_lp.data.settings import short_names
+from lightning_lp.model.encoders.base import Sizes
 from lightning_lp.model.encoders.registry import short_name
 
 
@@ -160,15 +161,14 @@ def _flat(settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 def _described(folder: Path, module: pl.LightningModule, data: MovieLensDataModule) -> Described:
     """What the model card tells beside the results."""
-    settings, config = dict(module.hparams), folder / CONFIG_FILE
-    encoder = settings.get("encoder", {})
-    command = f"lightning-lp fit --config {shlex.quote(str(config))}" if config.is_file() else None
+    settings, is_repeatable = dict(module.hparams), (folder / CONFIG_FILE).is_file()
+    encoder, of_data = settings.get("encoder", {}), {"encoder", *(size.name for size in fields(Sizes))}
     return Described(
         name=folder.name,
         encoder=short_name(encoder.get("class_path", type(module).__name__)),
-        settings={name: value for name, value in _flat(settings) if name[0] != "_" and name != "encoder"},
+        settings={name: value for name, value in _flat(settings) if name[0] != "_" and name not in of_data},
         seed=data.hparams["seed"],
-        command=command,
+        command=f"lightning-lp fit --config {CONFIG_FILE}" if is_repeatable else None,
     )
 
 

@@ -36,7 +36,8 @@ def test_it_says_what_the_results_say(run):
     assert [result["dataset"]["split"] for result in model["results"]] == ["validation", "test"]
     for result in model["results"]:
         part = found[result["dataset"]["split"]]
-        assert {metric["type"]: metric["value"] for metric in result["metrics"]} == part
+        expected = {name: part[name] for name in MEANING if name in part}
+        assert {metric["type"]: metric["value"] for metric in result["metrics"]} == expected
         assert result["dataset"]["name"] == found["dataset"]["name"]
         assert result["task"]["type"] == front["pipeline_tag"] == "graph-ml"
     rows = {cells[0]: cells[1:] for line in lines if line.startswith("| ") for cells in [line.strip("| ").split(" | ")]}
@@ -50,7 +51,8 @@ def test_it_says_what_the_results_say(run):
     assert f"{found['split']['train_links']:,} ratings for training" in text
     assert "hidden_channels 8" in text
     assert "seed 5" in text
-    assert f"lightning-lp fit --config {run / 'config.yaml'}".replace(str(run), str(run.absolute())) in text
+    assert "`lightning-lp fit --config config.yaml`" in text
+    assert "num_movies" not in text
     assert "nothing about real data" not in text
 
 
@@ -61,7 +63,7 @@ def test_it_follows_the_results(run, root):
     main(["test", *flags, *logger])
     (model,) = read(run)[0]["model-index"]
     now = {metric["type"]: metric["value"] for metric in model["results"][1]["metrics"]}
-    assert now == results(run)["test"]
+    assert now.items() <= results(run)["test"].items()
     assert model != before["model-index"][0]
 
 
@@ -97,4 +99,4 @@ def test_without_held_out_links_there_are_no_metrics():
 def test_an_update_is_told():
     told = {"run": "logs/version_1", "links": 1_200, "users": 3, "movies": 0}
     said = card({"dataset": DATASET, "split": SPLIT, "update": told}, DESCRIBED)
-    assert "weights of logs/version&#95;1, since when 1,200 ratings, 3 users and 0 movies are new" in said
+    assert "weights of the run version&#95;1, since when 1,200 ratings, 3 users and 0 movies are new" in said
