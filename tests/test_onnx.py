@@ -31,6 +31,9 @@ sys.meta_path.insert(0, Without())
 """
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(scope="module")
 def onnxruntime() -> Any:
     for package in ("onnx", "onnxscript"):
@@ -64,18 +67,16 @@ def histories(recommender: Recommender, num: int) -> list[History]:
         movies = rng.permutation(NUM_MOVIES)[: 1 + i % NUM_MOVIES]
         is_told = recommender.edge_attrs and i % 3
         ratings = rng.integers(1, 11, len(movies)) / 2 if is_told else None
-        found.append(
-            History(movies, movies[:0], ratings, np.sort(rng.integers(0, 10**9, len(movies))) if is_told else None)
-        )
+        times = np.sort(rng.integers(0, 10**9, len(movies))) if is_told else None
+        found.append(History(movies, movies[:0], ratings, times))
     return found
 
 
 def inputs(recommender: Recommender, history: History) -> dict[str, np.ndarray]:
     places = np.arange(len(history.movies))
+    ratings = np.full(len(places), np.nan) if history.ratings is None else history.ratings
     told = {
-        "rating": np.full(len(places), np.nan, np.float32)
-        if history.ratings is None
-        else history.ratings.astype(np.float32),
+        "rating": ratings.astype(np.float32),
         "time": places if history.times is None else history.times,
     }
     return {"movie": history.movies, **{name: told[name] for name in recommender.edge_attrs}}

@@ -30,6 +30,8 @@ def update(args: Sequence[str] | None = None) -> None:
         "--data.root", metavar="DIR", dest="root", help="all ratings and movies, old and new; default: the run's folder"
     )
     options, others = parser.parse_known_args(args)
+    if stopped := [flag for flag in others if flag.startswith(("--resume", "--ckpt_path"))]:
+        raise UserError(f"{stopped[0]}: an update that was stopped goes on with lightning-lp fit --resume RUN")
 
     with importing():  # after the options: a wrong one is told at once
         from lightning_lp.checkpointing.finding import find_checkpoint, newest_run, run_folder_of

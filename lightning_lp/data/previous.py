@@ -177,8 +177,9 @@ class Previous:
             places[size][row] for size, row in zip(SIZES, graph.data[RATES].edge_index.numpy(), strict=False)
         )
         known_user, known_movie = self.state["links"].long().numpy()
-        found = pd.Index(known_user * num_movies + known_movie).get_indexer(user * num_movies + movie)
-        return np.where((user >= 0) & (movie >= 0), found, -1)
+        known, wanted = known_user * num_movies + known_movie, user * num_movies + movie  # the first ascend
+        found = np.searchsorted(known, wanted).clip(max=len(known) - 1)
+        return np.where((user >= 0) & (movie >= 0) & (known[found] == wanted), found, -1)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from lightning_lp.__main__ import run
 from lightning_lp.checkpointing.finding import load_checkpoint, load_run
 from lightning_lp.commands import updating
 from lightning_lp.commands.cli import main
+from lightning_lp.data.datamodule import MovieLensDataModule
 from lightning_lp.recommend.recommender import Recommender
 from tests.journeys import QUIET, SAGE, SMALL, best_checkpoint, fit, results, run_folders
 from tests.killing import send_signal
@@ -84,6 +85,7 @@ def test_what_is_new_joins_and_the_run_stays_as_it_was(grown, capsys):
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
 
+@pytest.mark.slow
 def test_an_update_outlives_the_run_that_it_updated(grown):
     fit(grown / "then")
     update(f"--data.root={grown / 'now'}")
@@ -92,6 +94,8 @@ def test_an_update_outlives_the_run_that_it_updated(grown):
     moved = grown / "elsewhere" / "run"
     shutil.move("lightning_logs/version_1", moved)
     data, _ = load_run(moved)
+    again = MovieLensDataModule.load_from_checkpoint(best_checkpoint(moved))
+    again.load_state_dict(data.state_dict())
     assert data.split.fingerprint == results(moved)["split"]["fingerprint"]
     main(["validate", f"--data.root={grown / 'now'}", f"--ckpt_path={best_checkpoint(moved)}", *QUIET])
     main(["fit", "--resume", str(moved), "--trainer.max_epochs=3"])
@@ -112,6 +116,7 @@ def changed_rows(previous: Path, folder: Path) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
 def test_a_killed_update_goes_on_bit_for_bit(grown):
     fit(grown / "then")
     flags = ["--run=lightning_logs/version_0", f"--data.root={grown / 'now'}", "--trainer.max_epochs=2"]
@@ -160,6 +165,7 @@ def refused(capsys: pytest.CaptureFixture[str]) -> Iterator[Any]:
     return sentence
 
 
+@pytest.mark.slow
 def test_what_cannot_be_updated_is_refused(grown, refused):
     fit(
         grown / "then",
@@ -178,10 +184,12 @@ def test_what_cannot_be_updated_is_refused(grown, refused):
     own = [now, anew, "--checkpoint.dirpath=null"]
     assert "the encoder is sage, and that of" in refused(*own, *SAGE)
     assert "of the encoder is (60, 16) here and (58, 8) in" in refused(*own, "--model.encoder.hidden_channels=16")
+    assert "goes on with lightning-lp fit --resume RUN" in refused(*own, "--resume")
     (grown / "lightning_logs/version_0/config.yaml").unlink()
     assert "holds no config.yaml" in refused(*own)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "flags",
     [
@@ -204,6 +212,7 @@ def test_any_encoder_goes_on_from_its_weights(grown, flags):
     assert set(changed(run_folders()[1])["validation_before"]) == {"auroc", "recall@20", "ndcg@20"}
 
 
+@pytest.mark.slow
 def test_a_split_by_time_says_what_stays_in_training(grown, capsys):
     main(["fit", f"--data.root={grown / 'now'}", "--trainer.max_epochs=1", *QUIET, *BY_TIME, *SMALL], then_test=True)
     ratings, movies = (pd.read_csv(grown / "now" / f"{name}.csv") for name in TABLES)
@@ -217,6 +226,7 @@ def test_a_split_by_time_says_what_stays_in_training(grown, capsys):
     assert f"gone: {found['links_gone']} ratings, 0 users, 0 movies" in said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "flags",
     [
@@ -242,6 +252,7 @@ def test_before_is_what_the_run_said_of_itself(grown, flags):
     assert found["validation_before"]["auroc"] == pytest.approx(said["auroc"], abs=0.1)  # of other non-links
 
 
+@pytest.mark.slow
 def test_it_says_whether_the_model_is_better(grown, capsys, monkeypatch):
     fit(grown / "then")
     monkeypatch.setattr(updating, "measured_before", lambda *_: {"auroc": 0.0, "recall@20": 1.1, "ndcg@20": 0.5})
@@ -253,6 +264,7 @@ def test_it_says_whether_the_model_is_better(grown, capsys, monkeypatch):
     assert (rows["recall@20"][0], rows["recall@20"][-1]) == ("1.1000", "worse")
 
 
+@pytest.mark.slow
 def test_without_validation_nothing_is_compared(grown, capsys):
     fit(grown / "then")
     update(f"--data.root={grown / 'now'}", "--data.split.num_val=0", "--data.split.num_test=0")
