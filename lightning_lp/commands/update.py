@@ -6,6 +6,7 @@ from pathlib import Path
 from lightning_lp.commands.imports import importing
 from lightning_lp.commands.parser import Parser
 from lightning_lp.errors import UserError
+from lightning_lp.escape import visible
 
 EPOCHS = 2
 """Of an update: the weights have been trained."""
@@ -51,4 +52,4 @@ def update(args: Sequence[str] | None = None) -> None:
     try:
         updating([*own, *root, *others], folder)
     except NothingNewError:
-        print(f"nothing is new since {folder}: it stays as it is")
+        print(visible(f"nothing is new since {folder}: it stays as it is"))

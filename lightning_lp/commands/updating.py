@@ -18,6 +18,7 @@ from lightning_lp.data.datamodule import MovieLensDataModule
 from lightning_lp.data.previous import Changes
 from lightning_lp.data.schema import RATES
 from lightning_lp.errors import UserError
+from lightning_lp.escape import visible
 from lightning_lp.evaluation.ranking import rank_queries
 from lightning_lp.evaluation.ranking_task import kept_task
 from lightning_lp.evaluation.scoring import score_query_labels, scorer_of
@@ -60,7 +61,7 @@ class UpdateCLI(LinkPredictionCLI):
         self._check_folders()
         known_rows(self.model.encoder, self.datamodule.start)
         if self.trainer.is_global_zero:
-            print(_told(changes, self._folder))
+            print(visible(_told(changes, self._folder), keep="\n"))
             told = {"run": str(self._folder), "checkpoint": str(self.datamodule.previous.path), **asdict(changes)}
             told["validation_before"] = measured_before(self.datamodule, self.config.fit.ranking.max_users)
             self.results.results["update"] = told
