@@ -14,12 +14,13 @@ from lightning_lp.escape import visible
 
 COMMANDS = {
     "fit": ("fit", "trains a model and tests its best checkpoint"),
+    "update": ("update", "trains a run on when its data have grown"),
     "validate": ("fit", "measures a checkpoint on the validation part"),
     "test": ("fit", "measures a checkpoint on the test part"),
     "predict": ("fit", "writes the probabilities of given pairs"),
     "recommend": ("recommend", "shows what a trained run recommends"),
     "serve": ("serve", "answers over HTTP, with a page, and takes new ratings"),
-    "export": ("export", "writes a recommender that needs NumPy alone"),
+    "export": ("export", "writes a recommender for NumPy alone, or as ONNX"),
     "compare": ("compare", "puts a run beside tuned baselines"),
     "reproduce": ("reproduce", "puts a fit beside published figures on their files"),
     "ablate": ("ablate", "measures variants of the model over several seeds"),

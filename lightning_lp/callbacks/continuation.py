@@ -20,7 +20,7 @@ from lightning_lp.data.settings import dotted
 from lightning_lp.errors import UserError
 
 _FREE = {
-    *("root", "cache_dir", "movies_file", "ratings_file"),
+    *("root", "cache_dir", "movies_file", "ratings_file", "previous"),
     *("num_workers", "eval_batch_size", "predict_file"),
 }
 """Settings of the data that may change: no batch of training depends on them."""

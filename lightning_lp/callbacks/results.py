@@ -1,9 +1,10 @@
-"""Writes ``results.json`` into the run folder."""
+"""Writes ``results.json`` into the run folder, and what it says for people: ``model_card.md``."""
 
 import math
 import os
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lightning_lp.callbacks.checkpoints import checkpoint_of, run_folder
+from lightning_lp.callbacks.model_card import PARTS, Described, write_card
 from lightning_lp.callbacks.monitor import validates
 from lightning_lp.callbacks.throughput import Throughput
 from lightning_lp.checkpointing.best_log import shown, write_best
@@ -24,11 +26,12 @@ from lightning_lp.checkpointing.event_log import suffix_of
 from lightning_lp.checkpointing.files import read_checkpoint
 from lightning_lp.checkpointing.places import same
 from lightning_lp.checkpointing.results_file import RESULTS_FILE, read_results, recorded_checkpoint, write_results
+from lightning_lp.checkpointing.resume import CONFIG_FILE
 from lightning_lp.data.datamodule import MovieLensDataModule, data_of
 from lightning_lp.data.schema import RATES
 from lightning_lp.data.settings import short_names
-
-PARTS = ("validation", "test")
+from lightning_lp.model.encoders.base import Sizes
+from lightning_lp.model.encoders.registry import short_name
 
 
 class Results(Callback):
@@ -54,12 +57,14 @@ class Results(Callback):
         self._start = time.perf_counter()
 
     def state_dict(self) -> dict[str, Any]:
-        """How long the fit has taken, so that a continued one goes on counting."""
-        return {"fit_s": self._fit_s}
+        """How long the fit has taken, so that a continued one goes on counting, and which run it updates."""
+        return {"fit_s": self._fit_s, "update": self.results.get("update")}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restores it."""
         self._before = state_dict["fit_s"]
+        if (told := state_dict.get("update")) is not None:
+            self.results["update"] = told
 
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
@@ -141,6 +146,7 @@ class Results(Callback):
             results = read_results(folder) | results
         self.path = folder / RESULTS_FILE
         rank_zero_only(write_results)(self.path, results)
+        write_card(folder, results, _described(folder, trainer.lightning_module, data))
 
 
 def _flat(settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -151,6 +157,19 @@ def _flat(settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             yield from value.get("init_args", {}).items()
         else:
             yield name, value
+
+
+def _described(folder: Path, module: pl.LightningModule, data: MovieLensDataModule) -> Described:
+    """What the model card tells beside the results."""
+    settings, is_repeatable = dict(module.hparams), (folder / CONFIG_FILE).is_file()
+    encoder, of_data = settings.get("encoder", {}), {"encoder", *(size.name for size in fields(Sizes))}
+    return Described(
+        name=folder.name,
+        encoder=short_name(encoder.get("class_path", type(module).__name__)),
+        settings={name: value for name, value in _flat(settings) if name[0] != "_" and name not in of_data},
+        seed=data.hparams["seed"],
+        command=f"lightning-lp fit --config {CONFIG_FILE}" if is_repeatable else None,
+    )
 
 
 def _kept(trainer: pl.Trainer) -> dict[str, Any] | None:

@@ -10,7 +10,7 @@ import torch
 from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 
 from lightning_lp.atomic import replacing, sync
-from lightning_lp.checkpointing.files import load_values
+from lightning_lp.data.state import load_values
 from lightning_lp.errors import UserError
 
 

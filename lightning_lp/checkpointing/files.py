@@ -3,9 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from lightning_lp.data.state import DATA_STATE
+from lightning_lp.data.state import DATA_STATE, load_values
 from lightning_lp.errors import UserError
 
 PARTS = ("state_dict", "hyper_parameters", DATA_STATE, "datamodule_hyper_parameters")
@@ -34,19 +32,3 @@ def read_checkpoint(path: Path | str, *, lazily: bool = False) -> dict[str, Any]
             f"{path} is not a checkpoint of lightning_lp, or is damaged: it has no {missing[0]}; give another"
         )
     return checkpoint
-
-
-def load_values(path: Path | str, *, lazily: bool = False) -> dict[str, Any]:
-    """Loads a file of named values to the CPU, without running what is in it."""
-    try:
-        with open(path, "rb"):
-            pass
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
-    try:
-        loaded = torch.load(path, weights_only=True, map_location="cpu", mmap=lazily)
-        if not isinstance(loaded, dict):
-            raise TypeError(f"a {type(loaded).__name__}")
-        return loaded
-    except Exception as error:  # torch.load raises whatever the bytes lead it to
-        raise UserError(f"{path} is not a checkpoint of lightning_lp, or is damaged: give another") from error

@@ -41,6 +41,8 @@ def load_run(
             f"the data of {path} was read from {Path(settings['root']).absolute()}, which is no folder here: name it "
             "with --data.root DIR"
         )
+    if settings.get("previous") is not None:
+        settings["previous"] = str(file)  # it tells of users, movies and links what that run did, and is there
     data = MovieLensDataModule(**settings)
     data.setup()
     data.load_state_dict(state)

@@ -5,7 +5,7 @@ import re
 import sys
 import warnings
 from argparse import SUPPRESS
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any, cast
@@ -124,13 +124,22 @@ class LinkPredictionCLI(LightningCLI):
         self.parser.add_instantiator(self._maker, object)
 
     def instantiate_classes(self) -> None:
-        """Makes all objects that settings ask for."""
+        """Makes all objects that settings ask for.
+
+        A checkpoint of a run that updates another tells of users, movies and links what the other did, and is there.
+        """
+        settings = self.config[self.subcommand].data
+        updated = self._checkpoint.get("datamodule_hyper_parameters", {}).get("previous")
+        if updated is not None:
+            settings.previous = self.config[self.subcommand].ckpt_path
         try:
             super().instantiate_classes()
         except Exception as error:
             if sentence := self._maker.refusal(error, self.config[self.subcommand]):
                 raise UserError(sentence) from error
             raise
+        if updated is not None:
+            settings.previous = self.datamodule.hparams["previous"] = updated
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """Makes the Trainer; a continued run goes on in its own folder."""
@@ -193,13 +202,19 @@ class LinkPredictionCLI(LightningCLI):
         return (checkpoint and checkpoint.best_model_path) or None
 
 
-def main(args: Sequence[str] | None = None, *, then_test: bool = False) -> LinkPredictionCLI:
+def main(
+    args: Sequence[str] | None = None,
+    *,
+    then_test: bool = False,
+    kind: Callable[..., LinkPredictionCLI] = LinkPredictionCLI,
+) -> LinkPredictionCLI:
     """Runs one command.
 
     Args:
         args: the command and its options. Default: those of the process. ``fit --resume [RUN]`` continues a run with
             its own settings.
         then_test: test the best checkpoint after a fit.
+        kind: what runs it.
 
     Raises:
         UserError: something that the user can put right.
@@ -208,7 +223,7 @@ def main(args: Sequence[str] | None = None, *, then_test: bool = False) -> LinkP
     quiet.leave_out_noise()
     given = spelled_flags(resume.resolved(configs.resolved(sys.argv[1:] if args is None else args)))
     with signals.exiting():
-        return _run(given, then_test)
+        return _run(given, then_test, kind)
 
 
 def settings_of(flags: Sequence[str]) -> dict[str, Any]:
@@ -229,9 +244,9 @@ def settings_of(flags: Sequence[str]) -> dict[str, Any]:
     return settings
 
 
-def _run(args: list[str], then_test: bool) -> LinkPredictionCLI:
+def _run(args: list[str], then_test: bool, kind: Callable[..., LinkPredictionCLI]) -> LinkPredictionCLI:
     throughput = Throughput()
-    cli = LinkPredictionCLI(
+    cli = kind(
         LinkPredictionModule,
         MovieLensDataModule,
         args=args,

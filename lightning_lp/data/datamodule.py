@@ -18,7 +18,8 @@ from torch_geometric.sampler import NegativeSampling
 from torch_geometric.typing import EdgeType
 
 from lightning_lp.data.files.layouts import STANDARD
-from lightning_lp.data.handover import EMBEDDED, Handover, Reads, ReadsGraph
+from lightning_lp.data.handover import EMBEDDED, Handover, Reads, ReadsGraph, Start
+from lightning_lp.data.previous import Changes, Previous
 from lightning_lp.data.rating_graph import RatingGraph, build_graph
 from lightning_lp.data.schema import (
     MOVIE,
@@ -41,7 +42,7 @@ from lightning_lp.data.settings import (
 )
 from lightning_lp.data.sources.locate import locate
 from lightning_lp.data.sources.synthetic import SAMPLE_NAME
-from lightning_lp.data.state import check_state, graph_state
+from lightning_lp.data.state import check_state, graph_state, load_values
 from lightning_lp.data.tables import Pairs, Tables, read_pairs, read_tables
 from lightning_lp.errors import UserError, naming
 from lightning_lp.graph.links import without_messages
@@ -88,6 +89,9 @@ class MovieLensDataModule(pl.LightningDataModule):
         num_workers: processes that sample batches; 0 samples in the main process.
         predict_file: CSV file with the (user, movie) pairs that ``predict`` scores.
         seed: seed of order, negatives and neighbours. The command line sets it to ``--seed_everything``.
+        previous: checkpoint of a run that this one updates, on all of its data and more. Users and movies that it knows
+            keep their places in the graph, and come first; what it was trained on is held out by no split; and
+            ``LinkPredictionModule`` starts from its weights.
         old_options: settings by the names that they had in earlier versions, whose checkpoints have them: ``num_val``,
             ``user_column`` and so on before 0.2, and ``reading`` in 0.2. Groups may be dictionaries in Python.
 
@@ -126,6 +130,7 @@ class MovieLensDataModule(pl.LightningDataModule):
         num_workers: int = 0,
         predict_file: str | None = None,
         seed: int = 0,
+        previous: str | None = None,
         **old_options: Any,
     ) -> None:
         super().__init__()
@@ -153,6 +158,7 @@ class MovieLensDataModule(pl.LightningDataModule):
         self.graph: RatingGraph
         self.split: LinkSplit
         self.pairs: Pairs
+        self.previous: Previous | None = None
         self.setup_s = 0.0
         self._is_set_up = False
 
@@ -163,6 +169,8 @@ class MovieLensDataModule(pl.LightningDataModule):
         It is made from the hyper-parameters alone: the command line's parser knows no old ones.
         """
         changes = {name: kwargs.pop(name) for name in [*kwargs] if name in RENAMED}
+        if "previous" not in kwargs and _was_updated(load_values(checkpoint_path, lazily=True)):
+            kwargs["previous"] = str(checkpoint_path)  # it tells the same, and is there
         return super().load_from_checkpoint(
             checkpoint_path, *args, **{"_instantiator": None, CHANGES: changes, **kwargs}
         )
@@ -189,10 +197,15 @@ class MovieLensDataModule(pl.LightningDataModule):
                 in_parts=settings.strategy == "given",
             )
             self._check_times()
+            if (path := self.hparams["previous"]) is not None:
+                self.previous = Previous(path)
+                self.tables = self.previous.ordered(self.tables)
             self.graph = build_graph(self.tables, min_rating, self.hparams["title_terms"])
             self.tables = self.tables.without_ratings()
             with naming("--data.split.", link="rating"):
-                self.split = split_links(self.graph.data, RATES, REV_RATES, part=self.graph.part, **settings.of_links())
+                before = None if self.previous is None else self.previous.parts(self.graph)
+                given = {"part": self.graph.part, "before": before, **settings.of_links()}
+                self.split = split_links(self.graph.data, RATES, REV_RATES, **given)
             self.setup_s = time.perf_counter() - start
             self._is_set_up = True
         if stage == "predict":
@@ -205,7 +218,7 @@ class MovieLensDataModule(pl.LightningDataModule):
         if (module := self._module) is not None:
             settings, rating = self.split_settings, self.graph.data[RATES].get("rating")
             told = settings.neg_sampling_ratio, self.load_state_dict, self.is_by_time, settings.history, rating
-            module.take_over(Handover(self.split, *told))
+            module.take_over(Handover(self.split, *told, self.start))
 
     def _check_times(self) -> None:
         """Refuses a split that needs times of tables without."""
@@ -216,6 +229,23 @@ class MovieLensDataModule(pl.LightningDataModule):
             raise UserError(f"--data.split.strategy {settings.strategy} needs the time of ratings: {problem}")
         if settings.history == "rolling":
             raise UserError(f"--data.split.history rolling needs the time of ratings: {problem}")
+
+    @property
+    def start(self) -> Start | None:
+        """What a training starts from, if a run is updated."""
+        return None if self.previous is None else Start(self.previous, self.previous.places(self.graph))
+
+    @property
+    def changes(self) -> Changes:
+        """What is new since the run that is updated; sets the data up.
+
+        Raises:
+            ValueError: none is updated.
+        """
+        self.setup()
+        if self.previous is None:
+            raise ValueError("no run is updated: give `previous`")
+        return self.previous.changes(self.graph, self.split.num_kept)
 
     @property
     def is_by_time(self) -> bool:
@@ -499,7 +529,7 @@ class MovieLensDataModule(pl.LightningDataModule):
 
 def absolute_paths(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Those settings that are paths, as they are to be kept: so that a run finds its files from any folder."""
-    names = [name for name in ("root", "cache_dir", "predict_file") if settings.get(name) is not None]
+    names = [name for name in ("root", "cache_dir", "predict_file", "previous") if settings.get(name) is not None]
     found: dict[str, Any] = {name: _absolute(settings[name]) for name in names}
     # The two tables' names are looked for in the root first.
     root = Path(settings.get("root") or ".").expanduser()
@@ -512,6 +542,11 @@ def absolute_paths(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def _absolute(path: str) -> str:
     return str(Path(path).expanduser().absolute())
+
+
+def _was_updated(content: Mapping[str, Any]) -> bool:
+    """Whether a checkpoint is of a run that updated another."""
+    return content.get("datamodule_hyper_parameters", {}).get("previous") is not None
 
 
 def data_of(trainer: pl.Trainer) -> MovieLensDataModule | None:

@@ -7,6 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 from torch import Tensor
 from torch_geometric.typing import EdgeType
 
+from lightning_lp.data.previous import Places, Previous
 from lightning_lp.data.settings import History
 from lightning_lp.graph.split import LinkSplit
 from lightning_lp.graph.temporal import TemporalStrategy
@@ -44,6 +45,19 @@ class Reads:
 
 
 @dataclass(frozen=True)
+class Start:
+    """What a training starts from that updates another.
+
+    Attributes:
+        previous: the other.
+        places: for each of ``SIZES`` the place that each row had there, -1 if it is new.
+    """
+
+    previous: Previous
+    places: dict[str, Places]
+
+
+@dataclass(frozen=True)
 class Handover:
     """What a model gets of the data before a training or an evaluation.
 
@@ -54,6 +68,7 @@ class Handover:
         is_by_time: whether the split is by time, and labels have times.
         history: which links are earlier than a held-out one, in an evaluation by time.
         rating: [num_links] float32 ratings of all links, at the places that ``edge_label_id`` names. None: unknown.
+        start: the run that is updated. None: training starts anew.
     """
 
     split: LinkSplit
@@ -62,6 +77,7 @@ class Handover:
     is_by_time: bool = False
     history: History = "frozen"
     rating: Tensor | None = None
+    start: Start | None = None
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Handover":
         """Copies of a model, such as stochastic weight averaging makes, share the data."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -20,6 +21,30 @@ DATA_STATE = "MovieLensDataModule"
 _SHOWN = 3
 
 
+def load_values(path: Path | str, *, lazily: bool = False) -> dict[str, Any]:
+    """Loads a file of named values to the CPU, without running what is in it.
+
+    Args:
+        path: the file.
+        lazily: read the tensors only where they are used, for what the rest of the file tells.
+
+    Raises:
+        UserError: the file cannot be read, or holds something else.
+    """
+    try:
+        with open(path, "rb"):
+            pass
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
+    try:
+        loaded = torch.load(path, weights_only=True, map_location="cpu", mmap=lazily)
+        if not isinstance(loaded, dict):
+            raise TypeError(f"a {type(loaded).__name__}")
+        return loaded
+    except Exception as error:  # torch.load raises whatever the bytes lead it to
+        raise UserError(f"{path} is not a checkpoint of lightning_lp, or is damaged: give another") from error
+
+
 def graph_state(graph: RatingGraph, split: LinkSplit) -> dict[str, Any]:
     """Tensors, lists and texts that load with ``weights_only=True``."""
     return {
@@ -30,6 +55,7 @@ def graph_state(graph: RatingGraph, split: LinkSplit) -> dict[str, Any]:
         "vocabulary": graph.genre_vocabulary,
         "terms": graph.title_vocabulary,
         "links": graph.data[RATES].edge_index.int(),
+        "part": _parts(graph, split),
         "below_min_rating": graph.below_min_rating.int(),
         "dataset_fingerprint": graph.fingerprint,
         "split_fingerprint": split.fingerprint,
@@ -63,6 +89,15 @@ def check_state(
             f"({state['split_fingerprint']}, here {split.fingerprint}), so that links held out now may have been "
             f"trained on: give the --data settings of that run (--config RUN/config.yaml){before}, or train again"
         )
+
+
+def _parts(graph: RatingGraph, split: LinkSplit) -> Tensor:
+    """[num_links] uint8 the part of each link: 0 for training, 1 for validation, 2 for test."""
+    part = torch.zeros(graph.data[RATES].num_edges, dtype=torch.uint8)
+    for number, held_out in enumerate((split.val, split.test), start=1):
+        labels = held_out[RATES]
+        part[labels.edge_label_id[labels.edge_label > 0].long()] = number
+    return part
 
 
 def _difference(state: dict[str, Any], graph: RatingGraph) -> str:

@@ -28,6 +28,7 @@ from lightning_lp.graph.strategies import (
     Undivided,
     is_by_time,
     partition,
+    partition_on,
     permutation,
 )
 
@@ -58,6 +59,7 @@ class LinkSplit:
         train_links: [2, num_train] every training link, as message or as supervision.
         fingerprint: hash of all of the above but attributes; equal fingerprints mean equal splits.
         edge_type: the type of the links; None in a ``Data``.
+        num_kept: links that would be held out, had an earlier training not seen them; they are training links.
     """
 
     train: Graph
@@ -66,6 +68,7 @@ class LinkSplit:
     train_links: Tensor
     fingerprint: str
     edge_type: EdgeType | None = None
+    num_kept: int = 0
 
     @property
     def held_out(self) -> dict[str, Graph]:
@@ -102,6 +105,7 @@ def split_links(
     seed: int = 0,
     non_links: NonLinks = "auto",
     part: Tensor | None = None,
+    before: Tensor | None = None,
 ) -> LinkSplit:
     """Splits the links of one type.
 
@@ -132,10 +136,13 @@ def split_links(
             splits by time, ``any`` in others.
         part: [num_edges] for each edge 0 (training), 1 (validation) or 2 (test), for the strategy ``given``. A link
             whose edges differ is of the first part among theirs.
+        before: [num_edges] the part of each edge in an earlier split of a smaller graph, and 3 for an edge that it did
+            not have. What was trained on then is not held out now: at random all links stay where they were and the new
+            ones are divided, by other strategies all are divided anew and those that were trained on go to training.
 
     Raises:
         UserError: the graph is too small or too dense for these settings, or has no such edges or no times.
-        ValueError: ``part`` is not as told, is missing or not asked for.
+        ValueError: ``part`` or ``before`` is not as told, or ``part`` is missing or not asked for.
 
     Examples:
         >>> import torch
@@ -154,8 +161,13 @@ def split_links(
     data = with_num_nodes(data)
     members = find_members(data, kind, time_attr, rng)
     given = None if part is None else _part_of_links(data, kind, members, part)
-    links = Undivided(members.links, members.time, time_attr, kind.is_undirected, given)
-    divided = partition(links, strategy, num_val, num_test, rng)
+    links, num_kept = Undivided(members.links, members.time, time_attr, kind.is_undirected, given), 0
+    if before is None:
+        divided = partition(links, strategy, num_val, num_test, rng)
+    else:
+        known = _part_of_links(data, kind, members, before, name="before", num_parts=4)
+        own = np.random.default_rng([seed, 1])  # so that labels do not depend on how many links are new
+        divided, num_kept = partition_on(links, known, strategy, num_val, num_test, own)
     by_time = is_by_time(strategy, members.time is not None)
 
     history, is_train = messages_of(data, kind, members, divided == TRAIN), divided == TRAIN
@@ -169,7 +181,7 @@ def split_links(
         _with_labels(messages_of(data, kind, members, divided != TEST), edge_type, test),
     )
     train_links = _links_of(members, history, kind, np.flatnonzero(is_train))
-    return LinkSplit(*graphs, train_links, _fingerprint(graphs, edge_type), edge_type)
+    return LinkSplit(*graphs, train_links, _fingerprint(graphs, edge_type), edge_type, num_kept)
 
 
 def _train_graph(
@@ -205,10 +217,13 @@ def _train_graph(
     return graph, labels | ({"edge_label_time": members.times(train)} if by_time else {})
 
 
-def _part_of_links(data: Graph, kind: LinkType, members: Members, part: Tensor) -> Assignment:
+def _part_of_links(
+    data: Graph, kind: LinkType, members: Members, part: Tensor, name: str = "part", num_parts: int = 3
+) -> Assignment:
     num_edges = edge_store(data, kind.edge_type).edge_index.size(1)
-    if part.shape != (num_edges,) or not torch.isin(part, torch.arange(3)).all():
-        raise ValueError(f"`part` of shape {tuple(part.shape)}: 0, 1 or 2 for each of {num_edges} edges wanted")
+    if part.shape != (num_edges,) or not torch.isin(part, torch.arange(num_parts)).all():
+        wanted = f"{', '.join(map(str, range(num_parts - 1)))} or {num_parts - 1}"
+        raise ValueError(f"`{name}` of shape {tuple(part.shape)}: {wanted} for each of {num_edges} edges wanted")
     return members.least(part.numpy().astype(np.uint8))
 
 

@@ -15,7 +15,8 @@ Index = NDArray[np.integer[Any]]
 Assignment = NDArray[np.uint8]
 """For each link, in the graph's own order, which part it belongs to."""
 
-TRAIN, VAL, TEST = np.arange(3, dtype=np.uint8)
+TRAIN, VAL, TEST, NEW = np.arange(4, dtype=np.uint8)
+"""The parts; ``NEW`` is that of a link which an earlier split did not have."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,44 @@ def partition(
         raise UserError(f"`strategy` {strategy}: one of {list(_STRATEGIES)} wanted")
     if (strategy == "given") != (links.part is not None):
         raise ValueError(f"`strategy` {strategy}: `part` wanted with the strategy given, and with no other")
-    part = _STRATEGIES[strategy](links, num_val, num_test, rng)
+    return _checked(_STRATEGIES[strategy](links, num_val, num_test, rng), strategy, num_val, num_test)
+
+
+def partition_on(
+    links: Undivided, before: Assignment, strategy: Strategy, num_val: float, num_test: float, rng: np.random.Generator
+) -> tuple[Assignment, int]:
+    """Divides links of which an earlier split has divided some: what it trained on is held out by none after it.
+
+    At random each link stays in its part, and those that are new are divided by the same shares. By time and by given
+    parts all links are divided anew, and then those that were trained on go to training.
+
+    Args:
+        links: the links.
+        before: [num_links] the part of each in the earlier split, or ``NEW``.
+        strategy: see ``split_links``.
+        num_val: share of the links held out for validation; 0: what was held out for it goes to training.
+        num_test: the same for test.
+        rng: where the draws come from. The same links, divided before as they come out of here, come out the same.
+
+    Returns:
+        The parts, and how many links were held out anew and go to training.
+
+    Raises:
+        UserError: as of :func:`partition`.
+    """
+    if strategy == "random":
+        held_out = [part for part, share in ((VAL, num_val), (TEST, num_test)) if share > 0]
+        part = np.where(np.isin(before, held_out), before, TRAIN)
+        part[before == NEW] = _cut(permutation(int((before == NEW).sum()), rng), num_val, num_test)
+        return _checked(part, strategy, num_val, num_test), 0
+    part = partition(links, strategy, num_val, num_test, rng)
+    is_trained = (before == TRAIN) & (part != TRAIN)
+    part[is_trained] = TRAIN
+    return _checked(part, strategy, num_val, num_test), int(is_trained.sum())
+
+
+def _checked(part: Assignment, strategy: Strategy, num_val: float, num_test: float) -> Assignment:
+    """The parts, none of which is empty that was wanted."""
     shares = (0.0, 0.0) if strategy == "given" else (num_val, num_test)
     wanted = dict(zip(("training", "validation", "test"), (1.0, *shares), strict=True))
     for (name, share), size in zip(wanted.items(), np.bincount(part, minlength=3), strict=True):

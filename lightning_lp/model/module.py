@@ -20,6 +20,7 @@ from lightning_lp.data.state import DATA_STATE
 from lightning_lp.errors import UserError
 from lightning_lp.model.classifier import DotProductClassifier
 from lightning_lp.model.encoders.base import NOTHING, Encoder, Sizes
+from lightning_lp.model.encoders.carry import prepare_from
 from lightning_lp.model.encoders.registry import make_encoder, short_name, spec_of, with_old_options
 from lightning_lp.model.losses import LOSSES
 from lightning_lp.model.metrics import Auroc, AveragePrecision, probabilities
@@ -137,12 +138,17 @@ class LinkPredictionModule(pl.LightningModule):
         """Before a fit, gives the encoder what it starts from. A checkpoint to resume from is loaded after this.
 
         Raises:
-            UserError: the encoder starts from the graph, and there is no data module that has it.
+            UserError: the encoder starts from the graph, and there is no data module that has it; or a run is updated
+                whose encoder is another.
         """
         if stage != "fit":
             return
         if self._handover is not None:
-            self.encoder.prepare(self._handover.split.val, self._handover.neg_sampling_ratio)
+            told = self._handover.split.val, self._handover.neg_sampling_ratio
+            if self._handover.start is None:
+                self.encoder.prepare(*told)
+            else:
+                prepare_from(self.encoder, self._handover.start, *told)
         elif self.encoder.needs_graph:
             name = short_name(self.hparams["encoder"]["class_path"])
             raise UserError(

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -54,6 +56,26 @@ def write_export(recommender: Recommender, out: Path) -> None:
     Raises:
         UserError: the folder is not empty, or cannot be written.
     """
+    with new_folder(out) as folder:
+        _write_arrays(recommender, folder)
+        _write_tables(recommender, folder)
+        shutil.copyfile(topk.__file__, folder / "topk.py")
+        sizes = {"users": len(recommender.users), "movies": len(recommender.movies)}
+        least_seen = int(np.diff(recommender.seen_indptr).argmin())  # so that the example has an answer
+        text = _README.format(**sizes, example=recommender.users.ids.tolist()[least_seen])
+        (folder / "README.md").write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def new_folder(out: Path) -> Iterator[Path]:
+    """A folder to write into, which becomes ``out`` when it is complete.
+
+    Args:
+        out: the folder to make; it may exist only if it is empty.
+
+    Raises:
+        UserError: the folder is not empty, or cannot be written.
+    """
     try:
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise UserError(f"--out {out} exists and is not an empty folder: remove it, or name another")
@@ -61,13 +83,7 @@ def write_export(recommender: Recommender, out: Path) -> None:
         with TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as temporary:
             folder = Path(temporary) / "export"  # an inner folder, for only that has the usual permissions
             folder.mkdir()
-            _write_arrays(recommender, folder)
-            _write_tables(recommender, folder)
-            shutil.copyfile(topk.__file__, folder / "topk.py")
-            sizes = {"users": len(recommender.users), "movies": len(recommender.movies)}
-            least_seen = int(np.diff(recommender.seen_indptr).argmin())  # so that the example has an answer
-            text = _README.format(**sizes, example=recommender.users.ids.tolist()[least_seen])
-            (folder / "README.md").write_text(text, encoding="utf-8")
+            yield folder
             install(folder, out)
     except OSError as error:
         raise UserError(f"--out {out} cannot be written: {error}") from error

@@ -18,6 +18,8 @@ from lightning_lp.data.schema import NO_GENRES, RATES, REV_RATES, Columns
 from lightning_lp.data.settings import grouped
 from lightning_lp.errors import UserError
 from lightning_lp.model.encoders.base import Encoder
+from lightning_lp.model.encoders.readers import Reader
+from lightning_lp.model.encoders.registry import short_name, spec_of
 from lightning_lp.recommend.histories import known_graph, new_edges
 from lightning_lp.recommend.profiles import History, Profile
 from lightning_lp.recommend.reasons import Reason, Why, parts_of_scores
@@ -294,6 +296,15 @@ class Recommender:
         edge_index, read = new_edges(histories, attrs, self.edge_attrs)
         options = {"edge_attrs": read} if read else {}
         return np.asarray(self._encoder.embed_new(self._graph, edge_index, len(histories), **options).cpu().numpy())
+
+    def reader(self) -> Reader | None:
+        """What an exporter writes down of :meth:`embed_new`; none where the encoder has none."""
+        return self._encoder.reader(self._graph)
+
+    @property
+    def encoder_name(self) -> str:
+        """Short name of the encoder, or its dotted path."""
+        return short_name(spec_of(self._encoder)["class_path"])
 
     def similar(self, movie: int | str, k: int = 10) -> list[Recommendation]:
         """The ``k`` movies whose vectors are closest to the movie's, by cosine; the movie itself is left out.

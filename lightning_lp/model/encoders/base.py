@@ -4,7 +4,7 @@ from abc import abstractmethod
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from inspect import signature
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,9 @@ from lightning_lp.data.schema import METADATA, MOVIE, RATES, REV_RATES, USER
 from lightning_lp.errors import UserError
 from lightning_lp.graph.messages import adjacency
 from lightning_lp.graph.temporal import TemporalStrategy
+
+if TYPE_CHECKING:
+    from lightning_lp.model.encoders.readers import Reader
 
 NOTHING: Mapping[str, Tensor] = {}
 _MATRICES: MutableMapping[Tensor, tuple[tuple[Any, ...], Tensor]] = WeakTensorKeyDictionary()
@@ -233,6 +236,18 @@ class Encoder(nn.Module):
             of_new = edge_attrs.get(name, value.double().mean().expand(new.size(1)))
             extended[REV_RATES][name] = torch.cat([value, of_new.to(value.dtype)])
         return self.embed_all(extended)[0][known:]
+
+    def reader(self, graph: HeteroData) -> "Reader | None":
+        """What an exporter writes down: from the history of one user to what :meth:`embed_new` says of it.
+
+        Args:
+            graph: the known nodes and messages.
+
+        Returns:
+            A :class:`~lightning_lp.model.encoders.readers.Reader`. None, the default: a user is embedded through the
+            graph, and no such thing can be written down.
+        """
+        return None
 
     def user_parts(self, movie: Tensor) -> Tensor | None:
         """What each movie of a user adds to its vector, for encoders whose users are sums over their movies.

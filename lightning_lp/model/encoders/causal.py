@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-_NUM_GAPS = 32
+NUM_GAPS = 32
 """Buckets of the time between two links: powers of two."""
 _NUM_RATINGS = 9
 """Buckets of ratings: half standard deviations around the mean of all, and before them one for unknown."""
@@ -46,7 +46,7 @@ class CausalAttention(nn.Module):
         self.length = length
         self.rating = nn.Embedding(_NUM_RATINGS + 1, channels)
         self.dropout = nn.Dropout(dropout)
-        self.layers = nn.ModuleList(_Layer(channels, num_heads, length, dropout) for _ in range(num_layers))
+        self.layers = nn.ModuleList(Layer(channels, num_heads, length, dropout) for _ in range(num_layers))
         self.norm, self.out = nn.LayerNorm(channels), nn.Linear(channels, channels)
         nn.init.zeros_(self.rating.weight)
 
@@ -71,23 +71,29 @@ class CausalAttention(nn.Module):
         return read
 
 
-class _Layer(nn.Module):
+class Layer(nn.Module):
+    """One layer of :class:`CausalAttention`."""
+
     def __init__(self, channels: int, num_heads: int, length: int, dropout: float) -> None:
         super().__init__()
         self.num_heads = num_heads
         self.distance = nn.Parameter(-torch.linspace(0.1, 1, num_heads) * torch.arange(1.0, length + 1).log()[:, None])
-        self.gap = nn.Parameter(torch.zeros(_NUM_GAPS, num_heads))
+        self.gap = nn.Parameter(torch.zeros(NUM_GAPS, num_heads))
         self.norm, self.hidden_norm = nn.LayerNorm(channels), nn.LayerNorm(channels)
         self.qkv, self.value = nn.Linear(channels, 3 * channels), nn.Linear(channels, channels)
         self.hidden, self.out = nn.Linear(channels, 2 * channels), nn.Linear(2 * channels, channels)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, h: Tensor, distance: Tensor, gap: Tensor | None) -> Tensor:
+        """Reads windows with the distances, and the times between, of their places."""
+        return self.read(h, self._bias(distance, gap))
+
+    def read(self, h: Tensor, bias: Tensor) -> Tensor:
+        """Reads windows [num_rows, width, channels] with a bias as :meth:`_bias` gives it."""
         num_rows, width, channels = h.shape
         qkv = self.qkv(self.norm(h)).view(num_rows, width, 3, self.num_heads, -1)
         query, key, value = qkv.permute(2, 0, 3, 1, 4)  # [num_rows, num_heads, width, channels of a head] each
-        bias = self._bias(distance, gap).to(query.dtype)
-        read = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+        read = F.scaled_dot_product_attention(query, key, value, attn_mask=bias.to(query.dtype))
         h = h + self.dropout(self.value(read.transpose(1, 2).reshape(num_rows, width, channels)))
         updated: Tensor = h + self.dropout(self.out(self.dropout(F.gelu(self.hidden(self.hidden_norm(h))))))
         return updated
@@ -103,7 +109,7 @@ class _Layer(nn.Module):
 def _gap_buckets(time: Tensor) -> Tensor:
     """[num_rows, width, width] int32: of each place and each before it, log2 of the time between them."""
     gap = ((time + 1)[:, :, None] - time[:, None, :]).float().clamp_(min=1)
-    return gap.view(torch.int32).bitwise_right_shift_(23).sub_(127).clamp_(max=_NUM_GAPS - 1)  # a float's exponent
+    return gap.view(torch.int32).bitwise_right_shift_(23).sub_(127).clamp_(max=NUM_GAPS - 1)  # a float's exponent
 
 
 def _looked_up(table: Tensor, bucket: Tensor) -> Tensor:

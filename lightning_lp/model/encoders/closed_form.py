@@ -21,7 +21,7 @@ from lightning_lp.model.encoders.transitions import (
     transition_embeddings,
 )
 
-_POWERS = 0.5, 1.0
+POWERS = 0.5, 1.0
 """How fast a link counts less in a history, for transitions and for similarities."""
 _FIRST = Counted(l2=100.0, later=0.3, features=10.0)
 """Where the search for what counts in transitions begins."""
@@ -32,7 +32,7 @@ _SHARES = 0.0, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0
 _SPECTRAL_L2 = 150.0
 _SCALES = tuple(2.0**power for power in range(10))
 """What scores may be multiplied with, so that they are the logits of a softmax."""
-_LENGTH = 50
+LENGTH = 50
 """How many of the latest movies of a user count."""
 _MAX_JUDGED = 1024
 """Users whose last movie the weights are chosen by."""
@@ -86,7 +86,7 @@ class ClosedForm(nn.Module):
 
     def users(self, history: Sequences) -> Tensor:
         """[num_users, channels] vectors of users."""
-        transitions, similarities = (self._weighted(history, power) for power in _POWERS)
+        transitions, similarities = (self._weighted(history, power) for power in POWERS)
         parts = [
             transitions @ self.transition_source * self.weight[0],
             similarities @ self.spectral_source * self.weight[1],
@@ -99,7 +99,7 @@ class ClosedForm(nn.Module):
 
     def _weighted(self, history: Sequences, power: float) -> Tensor:
         """The sparse matrix [num_users, num_movies] of histories."""
-        value = history_weights(history.place, power, _LENGTH)
+        value = history_weights(history.place, power, LENGTH)
         edges = torch.stack([history.node, history.source])
         return adjacency(edges, history.num_sources, len(self.spectral_source), value)
 
@@ -128,13 +128,13 @@ class ClosedForm(nn.Module):
             last: [num_users] int64, the movie that came last of each.
             features: as :meth:`prepare`.
         """
-        first = replace(_FIRST, power=_POWERS[0], length=_LENGTH)
+        first = replace(_FIRST, power=POWERS[0], length=LENGTH)
         users = users[torch.randperm(users.numel(), generator=torch.Generator().manual_seed(0))[:_MAX_JUDGED]]
         if not users.numel():
             return first
         self._fit_spectral(before, features)
         num_movies, target = len(self.spectral_source), last[users]
-        by_transitions, by_similarities = (self._rows(before, users, power) for power in _POWERS)
+        by_transitions, by_similarities = (self._rows(before, users, power) for power in POWERS)
         similar = by_similarities @ self.spectral_source @ scored(self.spectral_source).T
         hidden = torch.where(by_transitions > 0, -torch.inf, 0.0)  # what was seen, of late
         hidden[torch.arange(users.numel()), target] = 0.0
@@ -165,7 +165,7 @@ class ClosedForm(nn.Module):
         """[num, num_movies] the weighted histories of some users."""
         row = torch.full((history.num_sources,), -1)
         row[users] = torch.arange(users.numel())
-        row, weight = row[history.source], history_weights(history.place, power, _LENGTH)
+        row, weight = row[history.source], history_weights(history.place, power, LENGTH)
         rows = torch.zeros(users.numel(), len(self.spectral_source))
         return rows.index_put_((row[row >= 0], history.node[row >= 0]), weight[row >= 0], accumulate=True)
 

@@ -16,6 +16,7 @@ from lightning_lp.graph.messages import adjacency, endpoints
 from lightning_lp.model.encoders.base import NOTHING, Sizes, check_option
 from lightning_lp.model.encoders.mix import best_of, choose_weights, gains, history_of, judged_links, scale_and_level
 from lightning_lp.model.encoders.movie_table import MovieTableEncoder, with_prior
+from lightning_lp.model.encoders.readers import HistoryReader
 from lightning_lp.model.encoders.spectral import (
     feature_rows,
     linear_scores,
@@ -239,6 +240,10 @@ class HistoryEncoder(MovieTableEncoder):
         new[MOVIE].node_id = rated  # the vectors of others are not asked for
         new[REV_RATES].edge_index = torch.stack([movie, edge_index[1]])
         return self.embed_all(new)[0]
+
+    def reader(self, graph: HeteroData) -> HistoryReader:
+        """A history in dense operations."""
+        return HistoryReader(self, self.embed_all(graph)[1])
 
     @torch.no_grad()
     def user_parts(self, movie: Tensor) -> Tensor:

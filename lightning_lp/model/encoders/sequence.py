@@ -22,6 +22,7 @@ from lightning_lp.model.encoders.closed_form import ClosedForm, Widths
 from lightning_lp.model.encoders.mix import choose_weights, history_of, judged_links
 from lightning_lp.model.encoders.movie_table import MovieTableEncoder, with_prior
 from lightning_lp.model.encoders.popularity import popularity_now
+from lightning_lp.model.encoders.readers import SequenceReader
 from lightning_lp.model.encoders.spectral import feature_rows
 from lightning_lp.model.encoders.windows import windows
 from lightning_lp.model.scores import log_normalizer
@@ -216,6 +217,10 @@ class SequenceEncoder(MovieTableEncoder):
         """Embeds every user and every movie; what is popular now is so by the messages of this graph."""
         with self._popular_in(graph):
             return super().embed_all(graph)
+
+    def reader(self, graph: HeteroData) -> SequenceReader:
+        """A history in dense operations; what is popular is so by the messages of this graph."""
+        return SequenceReader(self, self.embed_all(graph)[1])
 
     @contextmanager
     def _popular_in(self, graph: HeteroData) -> Iterator[None]:
