@@ -27,7 +27,7 @@ def test_a_name_is_a_file_of_the_package(flags, capsys):
 
 
 def test_all_names_are_files():
-    assert names() == ["default", "fast", "large", "next", "tutorial"]
+    assert names() == ["default", "fast", "fast-linear", "large", "next", "tutorial"]
     assert all(packaged(name).is_file() for name in names())
 
 
