@@ -14,7 +14,7 @@ from torch_geometric.typing import NodeType
 from lightning_lp.data.schema import MOVIE, RATES, REV_RATES, USER
 from lightning_lp.graph.messages import adjacency, endpoints
 from lightning_lp.model.encoders.base import NOTHING, Sizes, check_option
-from lightning_lp.model.encoders.mix import best_of, choose_weights, gains, history_of, judged_links, scale_and_level
+from lightning_lp.model.encoders.mix import Judged, best_of, choose_weights, gains, scale_and_level
 from lightning_lp.model.encoders.movie_table import MovieTableEncoder, with_prior
 from lightning_lp.model.encoders.readers import HistoryReader
 from lightning_lp.model.encoders.spectral import (
@@ -176,15 +176,13 @@ class HistoryEncoder(MovieTableEncoder):
             return
         was_training, device = self.training, self.x.device
         self.eval()
-        user, movie = judged_links(edge_label_index[:, is_link], len(self.x))
-        users, row = user.unique(return_inverse=True)
-        batch = self._whole(history_of(graph, users))
+        judged = Judged.of(graph, edge_label_index[:, is_link])
+        batch, links = self._whole(judged.graph), (judged.row.to(device), judged.movie.to(device))
         messages, table = self._matrix(batch), self.table()
         sender, receiver = endpoints(messages)
         h_user, prior = self._users(table, batch[MOVIE].node_id, messages)
         learned = h_user @ table.T + self.movie_bias
         unseen = learned.index_put((receiver, sender), learned.new_tensor(-torch.inf))
-        links = row.to(device), movie.to(device)
         if not self.has_penalty:
             self._choose_penalty(unseen, messages, *links)
         linear = self._linear_scores(messages, edge_label_index)
@@ -192,7 +190,7 @@ class HistoryEncoder(MovieTableEncoder):
         if self.spectral_weight is None:
             (weight,) = choose_weights(unseen, [linear], [_WEIGHTS], *links)
         place = torch.full((graph[USER].num_nodes,), -1)
-        place[users] = torch.arange(users.numel())
+        place[judged.users] = torch.arange(judged.users.numel())
         is_theirs = place[edge_label_index[0]] >= 0
         user, movie = (place[edge_label_index[0]][is_theirs].to(device), edge_label_index[1][is_theirs].to(device))
         log_odds = prior - unseen.logsumexp(dim=1).clamp(min=LEAST)

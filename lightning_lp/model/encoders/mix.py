@@ -1,7 +1,8 @@
 """How much the parts of a score count, chosen by links that none of them has seen."""
 
 from collections.abc import Hashable, Mapping, Sequence
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Self, TypeVar
 
 import numpy as np
 import torch
@@ -21,6 +22,30 @@ _ROWS = 16
 """Links whose scores are added and counted at once: what fits a processor's cache takes a quarter of the time."""
 _MAX_SCORES = 2**24
 """Of those links: of a large catalogue fewer are judged."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Links by which weights are chosen, and what their users have done.
+
+    Attributes:
+        users: [num_users] int64, those of the links, ascending.
+        row: [num_links] int64, the place of each link's user among them.
+        movie: [num_links] int64.
+        graph: these users alone, all movies and their messages.
+    """
+
+    users: Tensor
+    row: Tensor
+    movie: Tensor
+    graph: HeteroData
+
+    @classmethod
+    def of(cls, graph: HeteroData, links: Tensor) -> Self:
+        """Takes some of ``links`` [2, num] and the history that ``graph`` has of their users."""
+        user, movie = judged_links(links, graph[MOVIE].num_nodes)
+        users, row = user.unique(return_inverse=True)
+        return cls(users, row, movie, history_of(graph, users))
 
 
 def judged_links(edge_index: Tensor, num_movies: int) -> Tensor:

@@ -19,7 +19,7 @@ from lightning_lp.graph.sequences import Sequences, sequences
 from lightning_lp.model.encoders.base import NOTHING, Sizes, check_option
 from lightning_lp.model.encoders.causal import CausalAttention, rating_buckets
 from lightning_lp.model.encoders.closed_form import ClosedForm, Widths
-from lightning_lp.model.encoders.mix import choose_weights, history_of, judged_links
+from lightning_lp.model.encoders.mix import Judged, choose_weights
 from lightning_lp.model.encoders.movie_table import MovieTableEncoder, with_prior
 from lightning_lp.model.encoders.popularity import popularity_now
 from lightning_lp.model.encoders.readers import SequenceReader
@@ -237,14 +237,13 @@ class SequenceEncoder(MovieTableEncoder):
         """Chooses what learned scores and popularity count, by links of users of whom something is known."""
         is_known = torch.bincount(graph[RATES].edge_index[0], minlength=graph[USER].num_nodes) > 0
         is_judged = (edge_label > 0) & is_known[edge_label_index[0]]
-        user, movie = judged_links(edge_label_index[:, is_judged], len(self.x))
-        if not user.numel():
+        if not is_judged.any():
             return
         was_training, device = self.training, self.x.device
         self.eval()
-        users, row = user.unique(return_inverse=True)
-        history = self._history(self._whole(history_of(graph, users)))
-        row, target, known = row.to(device), movie.to(device), history.links
+        judged = Judged.of(graph, edge_label_index[:, is_judged])
+        history = self._history(self._whole(judged.graph))
+        row, target, known = judged.row.to(device), judged.movie.to(device), history.links
         learned = self._users(history) @ self.table().T + self.movie_bias
         scores = self.closed_form.users(known) @ self.closed_form.movies().T
         scores[known.source, known.node] = -torch.inf
