@@ -347,7 +347,7 @@ MISTAKES = {
     "no pairs": (["predict", "--data.root={root}", "--ckpt_path={checkpoint}"], "--data.predict_file"),
     "fixed option": (
         ["test", "--data.root={root}", "--ckpt_path={checkpoint}", "--model.lr=0.5"],
-        "trained with 0.001",
+        "trained with 0.002",
     ),
     "no GPU": (["fit", "--data.root={root}", "--trainer.accelerator=gpu"], "gpu"),
 }

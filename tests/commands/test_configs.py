@@ -58,7 +58,7 @@ def test_an_unknown_name_is_told_those_there_are():
     with pytest.raises(UserError) as told:
         resolved(["--config", "tutorail"])
     assert str(told.value) == (
-        "--config tutorail: no such file, nor one of the settings default, fast, large, next, tutorial; "
+        "--config tutorail: no such file, nor one of the settings default, fast, fast-linear, large, next, tutorial; "
         "did you mean tutorial?"
     )
 
