@@ -63,7 +63,7 @@ def test_without_a_metric_the_latest_is_kept_in_any_mode():
 @pytest.mark.slow
 @pytest.mark.parametrize("metric", ["loss", "auroc"])
 def test_the_best_epoch_is_that_of_the_best_value(metric, root):
-    fit(root, "--trainer.max_epochs=6", "--model.lr=0.05", "--early_stopping.patience=2", *monitored(f"val/{metric}"))
+    fit(root, "--trainer.max_epochs=6", "--model.lr=0.3", "--early_stopping.patience=2", *monitored(f"val/{metric}"))
     (folder,) = run_folders()
     curve = [value for _, value in events(folder)[f"val/{metric}"]]
     best = (min if metric == "loss" else max)(curve)
