@@ -135,8 +135,8 @@ def _of_min_rating(recommender: Recommender) -> str:
     if recommender.min_rating is None:
         return ""
     return (
-        f"\n\nIt was trained on ratings of {recommender.min_rating:g} and more: `movie` has those alone. What was rated "
-        "lower is known, too: leave it out of the list."
+        f"\n\nIt was trained on ratings of {recommender.min_rating:g} and more: `movie` has those alone. What was "
+        "rated lower is known, too: leave it out of the list."
     )
 
 
