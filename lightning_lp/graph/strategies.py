@@ -116,7 +116,8 @@ def partition_on(
     is_kept = (before == TRAIN) & (part != TRAIN)
     is_kept |= (part != TRAIN) & _is_earlier(links, is_kept, strategy)
     part[is_kept] = TRAIN
-    return _checked(part, strategy, num_val, num_test), int(is_kept.sum())
+    num_kept = int(is_kept.sum())
+    return _checked(part, strategy, num_val, num_test, num_kept), num_kept
 
 
 def _is_earlier(links: Undivided, than: NDArray[np.bool_], strategy: Strategy) -> NDArray[np.bool_]:
@@ -131,14 +132,15 @@ def _is_earlier(links: Undivided, than: NDArray[np.bool_], strategy: Strategy) -
     return is_earlier
 
 
-def _checked(part: Assignment, strategy: Strategy, num_val: float, num_test: float) -> Assignment:
-    """The parts, none of which is empty that was wanted."""
+def _checked(part: Assignment, strategy: Strategy, num_val: float, num_test: float, num_kept: int = 0) -> Assignment:
+    """The parts, none of which is empty that was wanted; ``num_kept`` links could not be held out."""
+    why = f", for {num_kept} were trained on before, or came before such" if num_kept else ""
     shares = (0.0, 0.0) if strategy == "given" else (num_val, num_test)
     wanted = dict(zip(("training", "validation", "test"), (1.0, *shares), strict=True))
     for (name, share), size in zip(wanted.items(), np.bincount(part, minlength=3), strict=True):
         if size == 0 < share:
             raise UserError(
-                f"the {strategy} split of {len(part)} links leaves none for {name}: "
+                f"the {strategy} split of {len(part)} links leaves none for {name}{why}: "
                 "give more data, or other `num_val` and `num_test` (0: no such part)"
             )
     return part

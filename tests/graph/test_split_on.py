@@ -83,7 +83,7 @@ def test_a_part_that_is_no_longer_wanted_goes_to_training(shares, parts):
 
 def test_a_split_that_leaves_nothing_to_judge_on_is_refused():
     links = Undivided(torch.zeros(2, 10, dtype=torch.int64), np.arange(10), "time", is_undirected=False)
-    with pytest.raises(UserError, match="leaves none for validation"):
+    with pytest.raises(UserError, match="leaves none for validation, for 4 were trained on before"):
         partition_on(links, np.zeros(10, np.uint8), "temporal", 0.2, 0.2, np.random.default_rng(0))
     assert partition(links, "temporal", 0.2, 0.2, np.random.default_rng(0)).max() == 2
 
