@@ -126,6 +126,15 @@ def test_the_lines_of_the_readme_need_neither_torch_nor_this_package(recommender
     assert all(movie.title in line for movie, line in zip(expected, done.stdout.splitlines(), strict=True))
 
 
+@pytest.mark.parametrize("least", [None, 3.5])
+def test_the_readme_says_which_ratings_are_a_history(recommender, onnxruntime, monkeypatch, tmp_path, least):
+    monkeypatch.setattr(recommender, "min_rating", least)
+    write_onnx(recommender, tmp_path / "out", k=2)
+    text = (tmp_path / "out" / "README.md").read_text()
+    assert ("trained on ratings of 3.5 and more" in text) == (least is not None)
+    assert "| --- | --- |\n| `best`" in text
+
+
 def test_the_command_writes_it_once(recommender, onnxruntime, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(Recommender, "load", lambda path: recommender)
     export(["--run", "any", "--out", str(tmp_path / "out"), "--format", "onnx", "--k", "3"])

@@ -54,8 +54,12 @@ def reproduce(args: Sequence[str] | None = None) -> None:
     check_counts(data, benchmark, options.root)
     comparison = Comparison(data, "test")
     _add_baselines(comparison, benchmark)
-    Console(stderr=True).print("first a fit that holds out a tenth of train.csv, and chooses by it, then one of all")
-    chosen = _chosen(options.root, begun(flags))
+    chosen = {}
+    if _chooses(fit):
+        Console(stderr=True).print(
+            "first a fit that holds out a tenth of train.csv, and chooses by it, then one of all"
+        )
+        chosen = _chosen(options.root, begun(flags))
     fitted = main(["fit", *fit, *(f"--model.encoder.{name}={value}" for name, value in chosen.items())], then_test=True)
     comparison.add_model(fitted.model.eval(), fitted.results.results["timing"]["fit_s"])
 
@@ -76,6 +80,16 @@ def reproduce(args: Sequence[str] | None = None) -> None:
     }
     write_results(options.out, about)
     print(f"written to {options.out}")
+
+
+def _chooses(fit: Sequence[str]) -> bool:
+    """Whether the encoder of these settings chooses anything on validation."""
+    from lightning_lp.commands.cli import settings_of
+    from lightning_lp.model.encoders.base import Encoder
+    from lightning_lp.model.encoders.registry import make_encoder
+
+    encoder = make_encoder(settings_of(fit)["model"]["encoder"])
+    return type(encoder).choose_on_validation is not Encoder.choose_on_validation
 
 
 def _chosen(root: Path, fit: Sequence[str]) -> dict[str, Any]:

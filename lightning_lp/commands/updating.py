@@ -85,7 +85,7 @@ class UpdateCLI(LinkPredictionCLI):
         """Prints whether the model has become better on the same links."""
         results = self.results.results
         before, after = results.get("update", {}).get("validation_before"), results.get("validation")
-        if not before or not after:
+        if not before or not after or not self.trainer.is_global_zero:
             return
         table = Table("validation, the same links", "before", "after", "", box=box.SIMPLE_HEAD)
         for name, value in before.items():
@@ -134,15 +134,16 @@ def _told(changes: Changes, folder: Path) -> str:
     gone = changes.links_gone, changes.users_gone, changes.movies_gone
     lines = [f"since {folder}: {_counted(changes.links, changes.users, changes.movies)} new"]
     if any(gone):
-        lines.append(f"gone: {_counted(*gone)}; what the model had learned for them is dropped")
+        lines.append(f"gone: {_counted(*gone)}; rows of these users and movies are dropped")
+    if changes.links_gone:
+        lines.append("what ratings that are gone have taught the rest of the model stays in it")
     if changes.links_changed:
         lines.append(f"{changes.links_changed:,} ratings have another value or time")
     if changes.movies_changed:
         lines.append(f"{changes.movies_changed:,} movies have another title or other genres")
     if changes.links_kept:
-        lines.append(
-            f"{changes.links_kept:,} links that the split would hold out were trained on, and stay in training"
-        )
+        kept = f"{changes.links_kept:,} links that the split would hold out"
+        lines.append(f"{kept} were trained on, or came before such, and are in training")
     return "\n".join(lines)
 
 

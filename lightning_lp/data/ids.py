@@ -32,10 +32,11 @@ _MAX_FRACTIONS = 0.1
 class IdMap:
     """External ids <-> node indices, fixed once made.
 
-    The order of the nodes is that of the sorted ids: it depends on nothing else.
+    The order of the nodes is that of the sorted ids, and depends on nothing else; but in a run that updates another
+    those that the other knew come first, in its order.
 
     Attributes:
-        ids: sorted and distinct, shape ``[len]``: int64, or object of ``str`` for ids that are text.
+        ids: distinct, shape ``[len]``: int64, or object of ``str`` for ids that are text.
 
     Examples:
         >>> from lightning_lp.data.ids import IdMap

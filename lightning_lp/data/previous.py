@@ -38,7 +38,8 @@ class Changes:
         movies_gone: how many movies are not.
         links_changed: how many ratings have another value, or time, than the model was told.
         movies_changed: how many movies have another title, or other genres.
-        links_kept: how many links the split would hold out, had the previous run not trained on them.
+        links_kept: how many links the split would hold out, had the previous run not trained on them, or
+            on later ones.
     """
 
     links: int = 0

@@ -59,7 +59,8 @@ class LinkSplit:
         train_links: [2, num_train] every training link, as message or as supervision.
         fingerprint: hash of all of the above but attributes; equal fingerprints mean equal splits.
         edge_type: the type of the links; None in a ``Data``.
-        num_kept: links that would be held out, had an earlier training not seen them; they are training links.
+        num_kept: links that would be held out, had an earlier training not seen them, or later ones; they are training
+            links.
     """
 
     train: Graph
@@ -138,7 +139,8 @@ def split_links(
             whose edges differ is of the first part among theirs.
         before: [num_edges] the part of each edge in an earlier split of a smaller graph, and 3 for an edge that it did
             not have. What was trained on then is not held out now: at random all links stay where they were and the new
-            ones are divided, by other strategies all are divided anew and those that were trained on go to training.
+            ones are divided, by other strategies all are divided anew and those that were trained on go to training,
+            by time with those that are earlier than such a one.
 
     Raises:
         UserError: the graph is too small or too dense for these settings, or has no such edges or no times.

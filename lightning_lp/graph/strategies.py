@@ -90,7 +90,8 @@ def partition_on(
     """Divides links of which an earlier split has divided some: what it trained on is held out by none after it.
 
     At random each link stays in its part, and those that are new are divided by the same shares. By time and by given
-    parts all links are divided anew, and then those that were trained on go to training.
+    parts all links are divided anew, and then those that were trained on go to training; by time so do those that are
+    earlier than such a one (to ``leave_last_out`` one of their source), for it would tell of their future.
 
     Args:
         links: the links.
@@ -112,19 +113,34 @@ def partition_on(
         part[before == NEW] = _cut(permutation(int((before == NEW).sum()), rng), num_val, num_test)
         return _checked(part, strategy, num_val, num_test), 0
     part = partition(links, strategy, num_val, num_test, rng)
-    is_trained = (before == TRAIN) & (part != TRAIN)
-    part[is_trained] = TRAIN
-    return _checked(part, strategy, num_val, num_test), int(is_trained.sum())
+    is_kept = (before == TRAIN) & (part != TRAIN)
+    is_kept |= (part != TRAIN) & _is_earlier(links, is_kept, strategy)
+    part[is_kept] = TRAIN
+    num_kept = int(is_kept.sum())
+    return _checked(part, strategy, num_val, num_test, num_kept), num_kept
 
 
-def _checked(part: Assignment, strategy: Strategy, num_val: float, num_test: float) -> Assignment:
-    """The parts, none of which is empty that was wanted."""
+def _is_earlier(links: Undivided, than: NDArray[np.bool_], strategy: Strategy) -> NDArray[np.bool_]:
+    """[num_links] whether each link is earlier than some of the chosen ones, to ``leave_last_out`` of its source."""
+    if strategy == "given":
+        return np.zeros_like(than)
+    rank = np.unique(links.needed_time(), return_inverse=True)[1]
+    group = links.links[0].numpy() if strategy == "leave_last_out" else np.zeros_like(rank)
+    latest = np.full(group.max(initial=0) + 1, -1)
+    np.maximum.at(latest, group[than], rank[than])
+    is_earlier: NDArray[np.bool_] = rank < latest[group]
+    return is_earlier
+
+
+def _checked(part: Assignment, strategy: Strategy, num_val: float, num_test: float, num_kept: int = 0) -> Assignment:
+    """The parts, none of which is empty that was wanted; ``num_kept`` links could not be held out."""
+    why = f", for {num_kept} were trained on before, or came before such" if num_kept else ""
     shares = (0.0, 0.0) if strategy == "given" else (num_val, num_test)
     wanted = dict(zip(("training", "validation", "test"), (1.0, *shares), strict=True))
     for (name, share), size in zip(wanted.items(), np.bincount(part, minlength=3), strict=True):
         if size == 0 < share:
             raise UserError(
-                f"the {strategy} split of {len(part)} links leaves none for {name}: "
+                f"the {strategy} split of {len(part)} links leaves none for {name}{why}: "
                 "give more data, or other `num_val` and `num_test` (0: no such part)"
             )
     return part

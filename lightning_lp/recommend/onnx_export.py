@@ -123,11 +123,21 @@ def write_onnx(recommender: Recommender, out: Path, k: int = 100) -> None:
         text = _README.format(
             example=example,
             more="".join(f"\n{_MORE[name]}" for name in names[1:]),
-            inputs="\n".join(f"| `{name}` | {_MEANING[name]} |" for name in names),
+            inputs="\n".join(f"| `{name}` | {_MEANING[name]} |" for name in names) + _of_min_rating(recommender),
             k=lists.k,
             num_movies=num_movies,
         )
         (folder / "README.md").write_text(text, encoding="utf-8")
+
+
+def _of_min_rating(recommender: Recommender) -> str:
+    """What a history is of a model to which low ratings are no links."""
+    if recommender.min_rating is None:
+        return ""
+    return (
+        f"\n\nIt was trained on ratings of {recommender.min_rating:g} and more: `movie` has those alone. What was "
+        "rated lower is known, too: leave it out of the list."
+    )
 
 
 def _exported(lists: Lists, names: list[str], num_movies: int) -> torch.onnx.ONNXProgram:

@@ -133,6 +133,15 @@ class Histories:
         movies = np.append(known.movies[kept], np.array([movie for movie, _ in links], dtype=np.int64))
         return History(movies, np.array(seen, dtype=np.int64), ratings, times)
 
+    def is_as_trained(self, state: UserState) -> bool:
+        """Whether a user has done what the model knows, no more and no less, as far as the model reads it.
+
+        So it is once ratings that came in have been trained on: a model keeps its own vector of such a user.
+        """
+        if not state.events or not state.is_known:
+            return not state.events
+        return _is_same(self.history(state), self.history(UserState(state.user, is_known=True)))
+
     def is_link(self, rating: float | None) -> bool:
         """Whether a rating is high enough to be a link, by the run's ``min_rating``."""
         least = self._recommender.min_rating
@@ -147,3 +156,17 @@ class Histories:
     def _rated_before(self, user: int | str) -> set[int]:
         """The movies that the model knows to be rated by a user."""
         return set(self._recommender.profile(user).seen.tolist())
+
+
+def _is_same(one: History, other: History) -> bool:
+    """Whether two histories have the same in them, in whatever order."""
+    if {*one.seen.tolist()} != {*other.seen.tolist()} or len(one.movies) != len(other.movies):
+        return False
+    mine, theirs = one.movies.argsort(), other.movies.argsort()
+    for ours, others in ((one.movies, other.movies), (one.ratings, other.ratings), (one.times, other.times)):
+        if ours is None or others is None:
+            if ours is not others:
+                return False
+        elif not np.array_equal(ours[mine], others[theirs]):
+            return False
+    return True

@@ -241,9 +241,9 @@ class Service:
         self.recommender.find(str(movie))
 
     def _asked_of(self, state: UserState) -> Asked:
-        if state.events:
-            return self.nobody(self.histories.history(state))
-        return self._model.submit(self._scored, self.recommender.profile, state.user).result()
+        if self.histories.is_as_trained(state):
+            return self._model.submit(self._scored, self.recommender.profile, state.user).result()
+        return self.nobody(self.histories.history(state))
 
     def _scored(self, profile_of: Callable[[Any], Profile], what: Any) -> Asked:
         profile = profile_of(what)

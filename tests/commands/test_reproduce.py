@@ -113,6 +113,13 @@ def test_what_does_not_fit_the_memory_is_told(files, monkeypatch, capsys):
     assert not entry["metrics"]
 
 
+def test_an_encoder_that_chooses_nothing_is_fitted_once(files, capsys):
+    small = [flag for flag in SMALL if "spectral" not in flag]
+    reproduce(["tiny", "tiny", "--trainer.max_epochs=1", "--model.encoder=sage", *QUIET, *small])
+    assert [path.name for path in Path("lightning_logs").glob("version_*")] == ["version_0"]
+    assert json.loads(Path("lightning_logs/reproduce_tiny.json").read_text())["chosen"] == {}
+
+
 def no_test_file(folder: Path) -> None:
     (folder / "test.csv").unlink()
 

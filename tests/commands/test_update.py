@@ -4,6 +4,7 @@ import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -223,7 +224,7 @@ def test_a_split_by_time_says_what_stays_in_training(grown, capsys):
     found, said = changed(run_folders()[1]), capsys.readouterr().out
     assert found["links_gone"] == int(last.sum())
     assert found["links_kept"] == 20
-    assert f"{found['links_kept']} links that the split would hold out were trained on, and stay in training" in said
+    assert f"{found['links_kept']} links that the split would hold out were trained on, or came before such" in said
     assert f"gone: {found['links_gone']} ratings, 0 users, 0 movies" in said
 
 
@@ -263,6 +264,14 @@ def test_it_says_whether_the_model_is_better(grown, capsys, monkeypatch):
     rows = {line.split()[0]: line.split()[1:] for line in said.splitlines() if len(line.split()) == 4}
     assert (rows["auroc"][0], rows["auroc"][-1]) == ("0.0000", "better")
     assert (rows["recall@20"][0], rows["recall@20"][-1]) == ("1.1000", "worse")
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_one_of_several_processes_says_it(is_first, capsys):
+    told = {"update": {"validation_before": {"auroc": 0.5}}, "validation": {"auroc": 0.6}}
+    cli = SimpleNamespace(results=SimpleNamespace(results=told), trainer=SimpleNamespace(is_global_zero=is_first))
+    updating.UpdateCLI.show_update(cli)
+    assert ("the same links" in capsys.readouterr().out) == is_first
 
 
 @pytest.mark.slow

@@ -33,6 +33,15 @@ def grown(data: HeteroData, before: Tensor, share: float, seed: int) -> Tensor:
     return torch.where(is_new, int(NEW), before.long())
 
 
+def earlier_than_training(data: HeteroData, part: Tensor, strategy: str) -> Tensor:
+    """[num_links] whether a training link is later; to ``leave_last_out`` one of the same source."""
+    source, time = data[RATES].edge_index[0], data[RATES].time
+    is_later = (time[:, None] < time) & (part == 0)
+    if strategy == "leave_last_out":
+        is_later &= source[:, None] == source
+    return is_later.any(dim=1)
+
+
 @given(graphs(min_links=16), STRATEGIES, STRATEGIES, st.sampled_from([0.0, 0.3, 0.7]), st.integers(0, 9))
 def test_what_was_trained_on_is_held_out_by_no_later_split(data, first, strategy, share, seed):
     try:
@@ -52,8 +61,11 @@ def test_what_was_trained_on_is_held_out_by_no_later_split(data, first, strategy
     else:
         anew = split_links(data, strategy, **SETTINGS, seed=seed + 1, before=torch.full_like(before, int(NEW)))
         differs = parts_of(data, anew) != part
-        assert (before[differs] == 0).all()
+        assert (part[differs] == 0).all()
         assert split.num_kept == int(differs.sum())
+        assert not (earlier_than_training(data, part, strategy) & (part > 0)).any()
+        is_in_the_way = earlier_than_training(data, torch.where(before == 0, 0, 3), strategy)
+        assert (is_in_the_way | (before == 0))[differs].all()  # and no other
     # The same again: a checkpoint of the later run tells what that of the earlier one did.
     again = split_links(data, strategy, **SETTINGS, seed=seed + 1, before=part)
     assert again.fingerprint == split.fingerprint
@@ -71,9 +83,24 @@ def test_a_part_that_is_no_longer_wanted_goes_to_training(shares, parts):
 
 def test_a_split_that_leaves_nothing_to_judge_on_is_refused():
     links = Undivided(torch.zeros(2, 10, dtype=torch.int64), np.arange(10), "time", is_undirected=False)
-    with pytest.raises(UserError, match="leaves none for validation"):
+    with pytest.raises(UserError, match="leaves none for validation, for 4 were trained on before"):
         partition_on(links, np.zeros(10, np.uint8), "temporal", 0.2, 0.2, np.random.default_rng(0))
     assert partition(links, "temporal", 0.2, 0.2, np.random.default_rng(0)).max() == 2
+
+
+def test_what_is_earlier_than_a_training_link_is_not_held_out():
+    """It would be judged by a history, or a model, that knows what came after it."""
+    links, time = torch.tensor([[0, 0, 0, 0, 1, 1, 1, 1]] * 2), np.array([1, 2, 3, 4, 2, 3, 4, 5])
+    undivided = Undivided(links, time, "time", is_undirected=False)
+    before = np.array([0, 3, 3, 0, 0, 0, 3, 3], np.uint8)  # the first source's last one was trained on
+    parts = {
+        strategy: partition_on(undivided, before, strategy, 0.4, 0.25, np.random.default_rng(0))
+        for strategy in ("leave_last_out", "temporal")
+    }
+    part, num_kept = parts["leave_last_out"]
+    assert (part.tolist(), num_kept) == ([0, 0, 0, 0, 0, 0, 1, 2], 2)
+    part, num_kept = parts["temporal"]
+    assert (part[:6].tolist(), num_kept, (part[6:] > 0).all()) == ([0] * 6, 3, True)
 
 
 @pytest.mark.parametrize("before", [torch.zeros(39), torch.full((40,), 4)])

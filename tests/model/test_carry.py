@@ -107,6 +107,41 @@ def test_what_is_chosen_is_what_the_linear_part_is_made_with():
     torch.testing.assert_close(now.spectral_source, anew.spectral_source)
 
 
+def test_what_is_given_goes_before_what_was_chosen():
+    _, now, start = begun("history")
+    start.previous.weights["l2"].fill_(600.0)
+    start.previous.weights["has_penalty"].fill_(True)
+    start.previous.weights["mix"].copy_(torch.tensor([5.0, 0.9, 0.1]))
+    graph = graph_of(NOW)
+    given = make_encoder(
+        {"class_path": "history", "init_args": now.options | {"spectral_l2": 1e3, "spectral_weight": 3}}
+    )
+    given.build(NOW)
+    anew = make_encoder(spec_of(given))
+    anew.build(NOW)
+    prepare_from(given, start, graph, 2.0)
+    anew.prepare(graph, 2.0)
+    assert (float(given.l2), float(given.mix[0])) == (1e3, 3.0)
+    torch.testing.assert_close(given.spectral_source, anew.spectral_source)
+    labels = random_links(NOW.num_users, NOW.num_movies, 30, seed=1)
+    given.choose_on_validation(graph, labels, torch.arange(30) % 2)
+    assert (float(given.l2), float(given.mix[0])) == (1e3, 3.0)
+    assert given.chosen == {"spectral_weight": 3.0, "spectral_l2": 1e3}
+
+
+def test_a_penalty_that_was_given_can_be_chosen_after_it():
+    then, now, start = begun("history")
+    graph = graph_of(NOW)
+    given = make_encoder({"class_path": "history", "init_args": then.options | {"spectral_l2": 1e7}})
+    given.build(THEN)
+    start.previous.weights.update({key: given.state_dict()[key] for key in ("l2", "has_penalty")})
+    prepare_from(now, start, graph, 2.0)
+    assert not now.chosen
+    labels = random_links(NOW.num_users, NOW.num_movies, 30, seed=1)
+    now.choose_on_validation(graph, labels, torch.arange(30) % 2)
+    assert now.chosen["spectral_l2"] == float(now.l2) <= 4800.0
+
+
 def test_axes_are_told_by_what_they_grow_with():
     axes = axes_of(make_encoder("history"))
     assert axes["movie_emb.weight"] == [Axis("num_movies"), Axis()]

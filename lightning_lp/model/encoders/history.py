@@ -121,8 +121,7 @@ class HistoryEncoder(MovieTableEncoder):
         l2 = _PENALTIES[0] if self.spectral_l2 is None else self.spectral_l2
         self.register_buffer("mix", mix, persistent=self.temperature is None)
         self.register_buffer("l2", torch.tensor(l2), persistent=self.temperature is None)
-        has_penalty = torch.tensor(self.spectral_l2 is not None)  # whether none is to be chosen any more
-        self.register_buffer("has_penalty", has_penalty, persistent=self.temperature is None)
+        self.register_buffer("has_penalty", torch.tensor(False), persistent=self.temperature is None)  # is it chosen?
         self.init_table()
         nn.init.zeros_(self.user_lin.weight)
 
@@ -131,6 +130,10 @@ class HistoryEncoder(MovieTableEncoder):
         links, movies = graph[RATES].edge_index, graph[MOVIE]
         num_movies, channels = self.movie_emb.weight.shape
         self.take_features(movies)
+        if self.spectral_weight is not None:  # an earlier training may have had others
+            self.mix[0] = self.spectral_weight
+        if self.spectral_l2 is not None:
+            self.l2.fill_(self.spectral_l2)
         width = max(channels, self.spectral_source.size(1))
         features = feature_rows(movies.x, movies.terms, self.num_terms)
         feature_weight = (graph[USER].num_nodes / _USERS_PER_FEATURE) ** 0.5
@@ -183,11 +186,11 @@ class HistoryEncoder(MovieTableEncoder):
         h_user, prior = self._users(table, batch[MOVIE].node_id, messages)
         learned = h_user @ table.T + self.movie_bias
         unseen = learned.index_put((receiver, sender), learned.new_tensor(-torch.inf))
-        if not self.has_penalty:
+        if self.spectral_l2 is None and not self.has_penalty:
             self._choose_penalty(unseen, messages, *links)
         linear = self._linear_scores(messages, edge_label_index)
-        weight = float(self.mix[0])
-        if self.spectral_weight is None:
+        weight = self.spectral_weight
+        if weight is None:
             (weight,) = choose_weights(unseen, [linear], [_WEIGHTS], *links)
         place = torch.full((graph[USER].num_nodes,), -1)
         place[judged.users] = torch.arange(judged.users.numel())
@@ -221,8 +224,9 @@ class HistoryEncoder(MovieTableEncoder):
 
     @property
     def chosen(self) -> dict[str, Any]:
-        """Weight and penalty of the linear part, where the latter has been chosen."""
-        return {"spectral_weight": float(self.mix[0]), "spectral_l2": float(self.l2)} if self.has_penalty else {}
+        """Weight and penalty of the linear part, where the latter is given or has been chosen."""
+        is_known = self.has_penalty or (self.spectral_l2 is not None and self.temperature is None)
+        return {"spectral_weight": float(self.mix[0]), "spectral_l2": float(self.l2)} if is_known else {}
 
     def calibration(self) -> list[nn.Parameter]:
         """How much a user's number of ratings counts, and the constant."""
