@@ -47,6 +47,8 @@ def test_no_such_part_no_such_step(root, flags, stages, capsys):
     )
     has_validation = "validation" in stages
     assert (found["checkpoint"]["monitor"] == "val/auroc") == has_validation
+    chosen = {"spectral_weight", "spectral_l2"} if has_validation else set()
+    assert set(found.get("chosen", {})) == chosen, "what a fit without validation is to be given"
     if not has_validation:  # the last epoch is the one that is kept
         assert found["checkpoint"]["step"] == found["checkpoint"]["trained_steps"]
         assert found["checkpoint"]["file"].startswith("checkpoints/epoch=1-")

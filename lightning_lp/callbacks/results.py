@@ -30,7 +30,7 @@ from lightning_lp.checkpointing.resume import CONFIG_FILE
 from lightning_lp.data.datamodule import MovieLensDataModule, data_of
 from lightning_lp.data.schema import RATES
 from lightning_lp.data.settings import short_names
-from lightning_lp.model.encoders.base import Sizes
+from lightning_lp.model.encoders.base import Encoder, Sizes
 from lightning_lp.model.encoders.registry import short_name
 
 
@@ -99,6 +99,9 @@ class Results(Callback):
         """Adds the validation metrics, unless this is a validation within a fit."""
         if trainer.state.fn == TrainerFn.VALIDATING:
             self.results["validation"] = _metrics(trainer, "val/")
+            encoder = getattr(pl_module, "encoder", None)
+            if isinstance(encoder, Encoder) and encoder.chosen:
+                self.results["chosen"] = encoder.chosen
             self._write(trainer)
             self._log_best(trainer, pl_module)
 
