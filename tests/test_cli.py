@@ -64,7 +64,7 @@ def test_fit_script_trains_and_tests_the_best_checkpoint(root):
 
 @pytest.mark.slow
 def test_results_describe_the_best_checkpoint_not_the_last(root):
-    cli = fit(root, "--trainer.max_epochs=6", "--model.lr=0.05", "--early_stopping.patience=9", *MONITOR)
+    cli = fit(root, "--trainer.max_epochs=6", "--model.lr=0.2", "--early_stopping.patience=9", *MONITOR)
     (folder,) = run_folders()
     logged = scalars(folder, "val/auroc")
     assert results(folder)["validation"]["auroc"] == pytest.approx(max(logged), abs=1e-6)

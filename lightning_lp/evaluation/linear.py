@@ -10,7 +10,7 @@ from scipy.sparse import csr_matrix, diags, vstack
 from torch import Tensor
 
 from lightning_lp.evaluation.queries import Links, Queries
-from lightning_lp.model.encoders.spectral import scored, spectral_embeddings
+from lightning_lp.model.encoders.spectral import feature_weight_of, scored, spectral_embeddings
 
 Floats = NDArray[np.float64]
 _BLOCK = 1024
@@ -162,7 +162,8 @@ class LinearPart:
     def fit(self, links: Links, features: csr_matrix, seed: int) -> None:
         """Computes the vectors of the movies, as the encoder does before training."""
         ends, pairs = (torch.from_numpy(np.stack(rows.nonzero()).astype(np.int64)) for rows in (links.matrix, features))
-        self.source = spectral_embeddings(ends, pairs, links.num_movies, self.channels, self.l2)
+        weight = feature_weight_of(links.matrix.shape[0])
+        self.source = spectral_embeddings(ends, pairs, links.num_movies, self.channels, self.l2, weight)
 
     def score(self, queries: Queries) -> Tensor:
         """Follows the history."""

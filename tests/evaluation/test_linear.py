@@ -11,6 +11,7 @@ from lightning_lp.evaluation.baselines import BASELINES
 from lightning_lp.evaluation.linear import EASE, LinearPart, TimeWeightedLinear
 from lightning_lp.evaluation.queries import Links, make_links
 from lightning_lp.model.encoders.history import HistoryEncoder
+from lightning_lp.model.encoders.spectral import feature_weight_of
 from tests.graphs import built, make_graph, random_links
 
 NO_FEATURES = csr_matrix((0, 30), dtype=np.float32)
@@ -151,7 +152,7 @@ def test_the_linear_part_is_that_of_the_model():
     torch.testing.assert_close(part.source, encoder.spectral_source)
     whole = scores(LinearPart(channels=30, l2=20.0), links, features)
     unseen = links.matrix.toarray() == 0  # of a movie in the history EASE leaves the movie itself out
-    expected = scores(EASE(20.0, 2.0), links, features)
+    expected = scores(EASE(20.0, feature_weight_of(40)), links, features)
     assert np.allclose(whole[unseen], expected[unseen], atol=1e-4)
     assert not np.allclose(found[unseen], expected[unseen], atol=1e-2)
 

@@ -92,7 +92,7 @@ class Rates(pl.Callback):
 def module(data: MovieLensDataModule, **options: object) -> LinkPredictionModule:
     pl.seed_everything(0)
     sizes = {name: getattr(data, name) for name in SIZES}
-    return LinkPredictionModule(**sizes, hidden_channels=8, spectral_channels=8, **options)
+    return LinkPredictionModule(**sizes, hidden_channels=8, spectral_channels=8, **{"lr": 1e-3, **options})
 
 
 def trainer(folder: Path, *callbacks: pl.Callback) -> pl.Trainer:

@@ -19,6 +19,7 @@ from lightning_lp.model.encoders.movie_table import MovieTableEncoder, with_prio
 from lightning_lp.model.encoders.readers import HistoryReader
 from lightning_lp.model.encoders.spectral import (
     feature_rows,
+    feature_weight_of,
     linear_scores,
     scored,
     spectral_embeddings,
@@ -28,8 +29,6 @@ from lightning_lp.model.scores import LEAST, log_normalizer
 
 _PENALTIES = 150.0, 300.0, 600.0, 1200.0, 75.0, 2400.0, 4800.0
 """Of the linear part, those that are tried, the likeliest first."""
-_USERS_PER_FEATURE = 150.0
-"""That say as much of the likeness of two movies, if they have rated both, as a feature that both have."""
 _WEIGHTS = 20.0, 40.0, 10.0, 80.0, 5.0, 160.0
 """What it may count beside what is learned."""
 
@@ -136,7 +135,7 @@ class HistoryEncoder(MovieTableEncoder):
             self.l2.fill_(self.spectral_l2)
         width = max(channels, self.spectral_source.size(1))
         features = feature_rows(movies.x, movies.terms, self.num_terms)
-        feature_weight = (graph[USER].num_nodes / _USERS_PER_FEATURE) ** 0.5
+        feature_weight = feature_weight_of(graph[USER].num_nodes)
         source = spectral_embeddings(links, features, num_movies, width, float(self.l2), feature_weight)
         self.spectral_source.copy_(source[:, : self.spectral_source.size(1)])
         start = source[:, :channels]

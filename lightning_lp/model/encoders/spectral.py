@@ -8,6 +8,8 @@ from lightning_lp.graph.messages import adjacency
 
 _NUM_ITERATIONS = 4
 """Of the subspace iteration."""
+_USERS_PER_FEATURE = 150.0
+"""That say as much of the likeness of two movies, if they have rated both, as a feature that both have."""
 
 
 def feature_rows(x: Tensor, terms: Tensor, num_terms: int) -> Tensor:
@@ -22,6 +24,11 @@ def feature_rows(x: Tensor, terms: Tensor, num_terms: int) -> Tensor:
     term_movie, column = terms.nonzero(as_tuple=True)
     term = terms[term_movie, column] - 1 + x.size(1)
     return torch.stack([torch.cat([genre, term]), torch.cat([movie, term_movie])])
+
+
+def feature_weight_of(num_users: int) -> float:
+    """The weight of a feature, where a rating counts 1: what users say of movies grows with their number."""
+    return float((num_users / _USERS_PER_FEATURE) ** 0.5)
 
 
 def spectral_embeddings(
