@@ -337,9 +337,10 @@ class MovieLensDataModule(pl.LightningDataModule):
 
     def _non_link_weight(self, degree: Tensor) -> dict[str, Tensor]:
         """What a non-link of each user counts in training, so that those of its links count as pairs of any users."""
-        if not self._by_user or self._by_time:  # in splits by time validation judges non-links of the links' users, too
+        by_user = self._by_user
+        if not by_user or self._by_time:  # in splits by time validation judges non-links of the links' users, too
             return {}
-        drawn = torch.bincount(self._by_user["group"], minlength=self.num_users)
+        drawn = torch.bincount(by_user["group"], minlength=self.num_users)
         left = self.num_movies - degree
         return {"non_link_weight": (left / left.sum() * drawn.sum() / drawn.clamp(min=1)).float()}
 

@@ -109,10 +109,14 @@ def test_parts_of_a_group_are_equal_and_come_one_in_each_round(group, num_parts,
     runs = [(name, [*links]) for name, links in groupby(visited, key=group.__getitem__)]  # contiguous
     for name, size in Counter(group).items():
         sizes = [len(links) for other, links in runs if other == name]
-        if len(set(group)) > 1 and size >= num_parts:  # of one group all parts are one run
-            assert len(sizes) <= num_parts, "at a round's end two parts of one group may meet"
-            if len(sizes) == num_parts:
-                assert max(sizes) - min(sizes) <= 1
+        assert sum(sizes) == size
+        assert len(sizes) <= num_parts
+        most = (
+            2 if len(set(group)) > 1 else num_parts
+        )  # parts of one run: two meet where one round ends and another begins
+        assert max(sizes) <= most * -(-size // num_parts)
+        if len(sizes) == num_parts:
+            assert max(sizes) - min(sizes) <= 1
 
 
 def test_parts_of_a_group_are_drawn_anew_in_each_epoch():
